@@ -1,0 +1,1 @@
+"""The run format, metrics, statistics, tables, plots and the report."""

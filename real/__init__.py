@@ -1,0 +1,1 @@
+"""The harness: brokers, engines, load generator, collector, probes and their supervision."""

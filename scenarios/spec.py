@@ -1,0 +1,188 @@
+"""What a scenario means once it is read: frozen dataclasses in base units.
+
+Both backends, the analysis and the calibration see only these types.  The text form (YAML, units, bounds,
+messages) is `scenarios.schema` and `scenarios.load`; nothing here reads a file.  Times are int64 nanoseconds
+(`_ns`), rates are records per second (`_per_s`), sizes are bytes (`_bytes`); a bare number is a count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+S_NS = 1_000_000_000
+MS_NS = 1_000_000
+US_NS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When records are due.  Fields that a kind does not use are None (the schema refuses them)."""
+
+    kind: Literal["constant", "poisson", "gamma", "bursty", "ramp", "square", "trace"] = "constant"
+    rate_per_s: float = 0.0  # constant, poisson, gamma, bursty (the sustainable rate S), ramp start, square low
+    cv: float | None = None  # gamma: coefficient of variation of the gaps
+    # bursty (Crayfish): low_factor*S for low_s, then high_factor*S for high_s, repeated; the limiter keeps credit
+    low_factor: float = 0.7
+    high_factor: float = 1.1
+    low_ns: int = 120 * S_NS
+    high_ns: int = 30 * S_NS
+    limiter_credit_ns: int = 1 * S_NS
+    to_rate_per_s: float | None = None  # ramp end, square high
+    period_ns: int | None = None  # square: one low half and one high half
+    path: str | None = None  # trace: resolved absolute path
+    trace_kind: Literal["counts", "gaps"] = "counts"  # counts per interval, or gaps
+    interval_ns: int = S_NS  # trace counts: length of one interval; trace gaps: unit of one gap
+    scale: float = 1.0  # trace: every count times, every gap divided by this
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    format: Literal["json", "binary"] = "json"
+    serialise: Literal["pool", "each"] = "pool"  # draw ready payloads from a seeded pool, or serialise each anew
+    pool: int = 64  # payloads in the pool
+    pad_bytes: int = 0  # no-op model only: the value bytes a record carries
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    arrival: Arrival = field(default_factory=Arrival)
+    points: int = 1  # model inputs in one record (Crayfish's batch size)
+    warmup_ns: int = 5 * S_NS
+    duration_ns: int = 30 * S_NS
+    drain_ns: int = 10 * S_NS
+    records: int | None = None  # ends the load too, whichever comes first
+    backlog_records: int = 0  # records in the input topic before the engine starts
+    producers: int = 1  # generator producers (processes)
+    partitioner: Literal["random", "round-robin"] = "random"
+    payload: Payload = field(default_factory=Payload)
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerSettings:
+    """Used by the generator's producers and by the engine's sink.  Defaults come from the client profile."""
+
+    linger_ns: int = 5 * MS_NS
+    batch_bytes: int = 1_000_000
+    batch_records: int = 10_000
+    max_in_flight: int = 1_000_000
+    acks: Literal["0", "1", "all"] = "all"
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """Used by the engine's source (and, but for max_poll_records, by the collector)."""
+
+    max_poll_records: int = 500
+    fetch_min_bytes: int = 1
+    fetch_max_wait_ns: int = 500 * MS_NS
+    fetch_max_bytes: int = 52_428_800
+    partition_fetch_bytes: int = 1_048_576
+    queued_records: int = 100_000  # prefetch stops above this many queued records a partition
+    queued_bytes: int = 65_536 * 1024  # ... or this many queued bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    kind: Literal["kafka", "mock", "external"] = "kafka"
+    partitions: int = 4  # of the input and of the output topic
+    io_threads: int = 8
+    network_threads: int = 3
+    client_profile: str = "librdkafka-2"  # scenarios.profiles
+    producer: ProducerSettings = field(default_factory=ProducerSettings)
+    consumer: ConsumerSettings = field(default_factory=ConsumerSettings)
+    bootstrap: str | None = None  # external only
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    kind: str = "python"  # a registry word
+    parallelism: int = 1  # python: worker processes
+    commit_interval_ns: int = 5 * S_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    kind: Literal["embedded"] = "embedded"
+    runtime: str = "onnx"  # onnx; the no-op model needs none
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str = "ffnn"  # ffnn | noop
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    cores: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Placement.  With `this` every part shares one host whose core count the calibration gives.
+
+    `parts` maps a part (generator, broker, engine, collector) to a host name, `hosts` a name to its cores.
+    An unmapped part lives on host "default", of the calibration's core count.
+    """
+
+    predicts_this_host: bool = False  # `hosts: this`
+    hosts: dict[str, HostSpec] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`'< 50 ms'` on a named metric, in the metric's own unit."""
+
+    metric: str
+    op: Literal["<", "<=", ">", ">=", "=="]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A `profile:` section: which runs `real profile` makes."""
+
+    quick: bool = False  # fewer, shorter runs (the demo)
+    rates_per_s: tuple[float, ...] = (100.0, 400.0)
+    lingers_ns: tuple[int, ...] = (0, 5 * MS_NS, 50 * MS_NS)
+    sizes_bytes: tuple[int, ...] = (1024, 8192, 65536)
+    partitions: tuple[int, ...] = (1, 4)
+    poll_limits: tuple[int, ...] = (1, 500)
+    points: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    backlog_records: int = 8000
+    repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A `check:` section: which points are predicted and run."""
+
+    repeats: int = 5
+    rates_per_s: tuple[float, ...] = ()
+    parallelism: tuple[int, ...] = (1,)
+    drain: bool = True  # drain throughput at each parallelism
+    sustainable: bool = False  # sustainable throughput at each parallelism
+    backlog_records: int = 8000
+    max_error: dict[str, float] = field(default_factory=dict)  # metric -> bound; above it the exit code is 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str = "unnamed"
+    workload: Workload = field(default_factory=Workload)
+    broker: Broker = field(default_factory=Broker)
+    engine: Engine = field(default_factory=Engine)
+    serving: Serving = field(default_factory=Serving)
+    model: Model = field(default_factory=Model)
+    hosts: Hosts = field(default_factory=Hosts)
+    slo: tuple[Bound, ...] = ()
+    expect: tuple[Bound, ...] = ()
+    sweep: dict[str, list[Any]] = field(default_factory=dict)  # dotted key -> values as written in the file
+    repeats: int = 1  # sweep.repeats
+    calibration: str | None = None
+    profile: Profile | None = None
+    check: Check | None = None
+    deadline_ns: int | None = None  # real: whole run; None means load + drain + 60 s

@@ -1,0 +1,1 @@
+"""The simulator: programs, the SimPy reference, the compiled loop and the costs they consume."""
