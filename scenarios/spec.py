@@ -13,6 +13,8 @@ from typing import Any, Literal
 S_NS = 1_000_000_000
 MS_NS = 1_000_000
 US_NS = 1_000
+#: While deliveries are outstanding the Python engine polls at least this often, to serve their callbacks.
+DELIVERY_POLL_NS = MS_NS
 
 
 @dataclass(frozen=True, slots=True)

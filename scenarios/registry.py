@@ -1,0 +1,28 @@
+"""The words a scenario may use for an engine, a runtime and a model.
+
+Adding one is one line here and one file in the room that implements it.  A package from elsewhere adds a word by an
+entry point in the group ``weir.engines``, ``weir.runtimes`` or ``weir.models``; only its name is read here, nothing
+is imported.
+"""
+
+from __future__ import annotations
+
+ENGINES = ("python",)
+RUNTIMES = ("onnx",)
+MODELS = ("ffnn", "noop")
+BROKERS = ("kafka", "mock", "external")
+
+_BUILT_IN = {"engines": ENGINES, "runtimes": RUNTIMES, "models": MODELS}
+
+
+def known(kind: str) -> tuple[str, ...]:
+    """Every word of a kind (``engines``, ``runtimes``, ``models``), entry points included."""
+    from importlib.metadata import entry_points
+
+    added = (point.name for point in entry_points(group=f"weir.{kind}"))
+    return tuple(dict.fromkeys((*_BUILT_IN[kind], *added)))
+
+
+def is_known(kind: str, word: str) -> bool:
+    """Whether a word names something; entry points are only looked at when it is not built in."""
+    return word in _BUILT_IN[kind] or word in known(kind)

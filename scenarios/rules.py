@@ -1,0 +1,172 @@
+"""What only several fields together can get wrong: impossible combinations, and the bounds of slo and expect.
+
+Every rule names the key at fault by its path, so the message can carry that key's line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from scenarios import profiles, schema, spec
+from scenarios.convert import DEFAULT_HOST, THIS
+from scenarios.fields import listed
+from scenarios.metric_names import METRIC_NAMES, PARTS
+from scenarios.schema import ARRIVAL_FIELDS
+from scenarios.units import UnitError
+
+Path = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """What is wrong, at the value of a path, or at its key where the key itself is out of place."""
+
+    path: Path
+    message: str
+    at_key: bool = False
+
+
+MAX_RECORDS = 500_000_000  # of one load: its schedule is held in memory, 8 bytes each
+
+_NEEDED = {"gamma": ("cv",), "ramp": ("to_rate",), "square": ("to_rate", "period"), "trace": ("path",)}
+_EXAMPLES = {"cv": "cv: 2", "to_rate": "to_rate: 500 /s", "period": "period: 20 s", "path": "path: trace.csv"}
+_BOUND = re.compile(r"^\s*(?P<op><=|>=|==|<|>)?\s*(?P<value>.+?)\s*$")
+
+
+def problems(file: schema.ScenarioFile) -> Iterator[Problem]:
+    """Every impossible combination in a file whose fields are each valid."""
+    yield from _arrival(file)
+    yield from _load(file)
+    yield from _broker(file)
+    yield from _hosts(file)
+    if file.workload.payload.pad and file.model.name != "noop":
+        yield Problem(
+            ("workload", "payload", "pad"),
+            f"pad sets the size of a record of the model noop; with {file.model.name} the model's input sets it",
+        )
+    if file.check is not None:
+        if not (file.check.rates or file.check.drain or file.check.sustainable):
+            yield Problem(("check",), "nothing to check: give rates, drain: true or sustainable: true")
+        for metric in file.check.max_error:
+            if metric not in METRIC_NAMES:
+                yield Problem(("check", "max_error", metric), unknown_metric(metric), at_key=True)
+
+
+def _arrival(file: schema.ScenarioFile) -> Iterator[Problem]:
+    arrival = file.workload.arrival
+    at: Path = ("workload", "arrival")
+    used = ARRIVAL_FIELDS[arrival.kind]
+    for name in schema.Arrival.model_fields:  # in the schema's order, so that messages are too
+        if name in arrival.model_fields_set and name != "kind" and name not in used:
+            kinds = ", ".join(kind for kind, names in ARRIVAL_FIELDS.items() if name in names)
+            yield Problem(
+                (*at, name),
+                f"arrival kind {arrival.kind} has no {name} (only {kinds}); it uses {', '.join(used)}",
+                at_key=True,
+            )
+    for name in _NEEDED.get(arrival.kind, ()):
+        if getattr(arrival, name) is None:
+            yield Problem(at, f"arrival kind {arrival.kind} needs {name}; write {_EXAMPLES[name]}")
+    if arrival.kind == "trace" or file.profile is not None or file.check is not None:
+        return
+    backlog = file.workload.backlog
+    if backlog is not None and backlog.records > 0:
+        return
+    if max(arrival.rate, arrival.to_rate or 0.0) == 0.0:
+        where = (*at, "rate") if "rate" in arrival.model_fields_set else at
+        yield Problem(where, "nothing would be sent: give a rate such as 500 /s, or workload.backlog")
+
+
+def _load(file: schema.ScenarioFile) -> Iterator[Problem]:
+    load = file.workload
+    if load.warmup + load.duration == 0:
+        yield Problem(("workload", "duration"), "warmup + duration is 0: there would be no load")
+    elif load.duration == 0:
+        yield Problem(("workload", "duration"), "duration is 0: no record would be counted")
+    rate = max(load.arrival.rate, load.arrival.to_rate or 0.0)
+    if load.arrival.kind == "bursty":
+        rate *= max(load.arrival.low_factor, load.arrival.high_factor)
+    expected = rate * (load.warmup + load.duration) / spec.S_NS
+    if expected > MAX_RECORDS and load.records is None:
+        yield Problem(
+            ("workload", "arrival", "rate"),
+            f"up to {expected:,.0f} records in warmup + duration, more than {MAX_RECORDS:,}; shorten it or set records",
+        )
+
+
+def _broker(file: schema.ScenarioFile) -> Iterator[Problem]:
+    broker = file.broker
+    if broker.client not in profiles.PROFILES:
+        yield Problem(("broker", "client"), listed("no such client profile", broker.client, profiles.PROFILES))
+    if broker.kind == "external" and broker.bootstrap is None:
+        yield Problem(("broker", "kind"), "a broker of kind external needs bootstrap; write bootstrap: localhost:9092")
+    if broker.kind != "external" and broker.bootstrap is not None:
+        yield Problem(
+            ("broker", "bootstrap"),
+            f"only a broker of kind external has bootstrap; this one is {broker.kind}",
+            at_key=True,
+        )
+    if broker.kind == "mock":
+        standard = spec.Broker()
+        for name in ("io_threads", "network_threads"):
+            if getattr(broker, name) != getattr(standard, name):
+                yield Problem(
+                    ("broker", name), "a mock broker has no such threads: it lives in the client library", at_key=True
+                )
+
+
+def _hosts(file: schema.ScenarioFile) -> Iterator[Problem]:
+    if THIS in file.hosts:
+        if len(file.hosts) > 1 or file.hosts[THIS].model_fields_set:
+            yield Problem(("hosts", THIS), "'this' stands alone: hosts: this", at_key=True)
+        return
+    named = {entry.on for entry in file.hosts.values() if entry.on is not None}
+    own = {name for name, entry in file.hosts.items() if entry.cores is not None} | {DEFAULT_HOST}
+    for name, entry in file.hosts.items():
+        if name not in PARTS and name != DEFAULT_HOST and name not in named:
+            yield Problem(
+                ("hosts", name),
+                listed(f"{name!r} is no part, and no part is on it", name, (*PARTS, DEFAULT_HOST)),
+                at_key=True,
+            )
+        elif (entry.cores is None) == (entry.on is None):
+            yield Problem(("hosts", name), "write either cores (a host of its own) or on (the host it sits on)")
+        elif entry.on is not None and name not in PARTS:
+            yield Problem(("hosts", name, "on"), f"only a part can sit on a host: {', '.join(PARTS)}", at_key=True)
+        elif entry.on is not None and entry.on not in own:
+            yield Problem(("hosts", name, "on"), listed(f"no host is called {entry.on!r}", entry.on, sorted(own)))
+
+
+def unknown_metric(metric: str) -> str:
+    """The message for a metric word nobody knows."""
+    return listed("unknown metric", metric, METRIC_NAMES)
+
+
+def read_bounds(section: str, written: dict[str, Any]) -> tuple[tuple[spec.Bound, ...], list[Problem]]:
+    """The bounds of ``slo`` or ``expect``.
+
+    A value is ``'< 50 ms'``; without an operator a latency, loss, lag or CPU cost is an upper bound and a throughput a
+    lower one.  Several bounds on one metric stand in a list.
+
+    Returns:
+        The bounds in the metrics' own units, and what is wrong with the others.
+    """
+    bounds: list[spec.Bound] = []
+    wrong: list[Problem] = []
+    for metric, value in written.items():
+        name = METRIC_NAMES.get(metric)
+        if name is None:
+            wrong.append(Problem((section, metric), unknown_metric(metric), at_key=True))
+            continue
+        for at, item in enumerate(value) if isinstance(value, list) else ((None, value),):
+            path: Path = (section, metric) if at is None else (section, metric, at)
+            operator, rest = ("<=" if name.upper else ">="), item
+            if isinstance(item, str):
+                match = _BOUND.match(item)
+                operator, rest = (match["op"] or operator, match["value"]) if match else (operator, item)
+            try:
+                bounds.append(spec.Bound(metric, operator, name.read(rest)))  # type: ignore[arg-type]
+            except UnitError as error:
+                wrong.append(Problem(path, f"{error}; a bound is written '{name.example}'"))
+    return tuple(bounds), wrong

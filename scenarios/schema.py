@@ -1,0 +1,379 @@
+"""The text form of a scenario: one pydantic model for each section of the file.
+
+The models mirror `scenarios.spec`; a field's name leaves out the unit that its spec field ends with (`linger` is
+`linger_ns`).  Defaults are those of the spec.  What only a combination of fields can get wrong is in
+`scenarios.rules`; the way to and from the spec is `scenarios.convert`.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from scenarios import spec
+from scenarios.fields import (
+    Backlog,
+    Duration,
+    ErrorBound,
+    Factor,
+    LongDuration,
+    Million,
+    PadSize,
+    Partitions,
+    Points,
+    PositiveRate,
+    QueueSize,
+    Rate,
+    Records,
+    RegistryWord,
+    Repeats,
+    Scale,
+    Seed,
+    Shorthand,
+    Size,
+    Small,
+    Step,
+    TenMillion,
+    Unit,
+    Variation,
+)
+from scenarios.metric_names import METRIC_NAMES, PARTS
+
+_ARRIVAL = spec.Arrival()
+_PAYLOAD = spec.Payload()
+_WORKLOAD = spec.Workload()
+_PRODUCER = spec.ProducerSettings()
+_CONSUMER = spec.ConsumerSettings()
+_BROKER = spec.Broker()
+_ENGINE = spec.Engine()
+_SERVING = spec.Serving()
+_MODEL = spec.Model()
+_PROFILE = spec.Profile()
+_CHECK = spec.Check()
+
+# Arrival fields each kind reads; any other is refused there, and dropped when a derived scenario changes the kind.
+ARRIVAL_FIELDS: dict[str, tuple[str, ...]] = {
+    "constant": ("rate",),
+    "poisson": ("rate",),
+    "gamma": ("rate", "cv"),
+    "bursty": ("rate", "low_factor", "high_factor", "low", "high", "limiter_credit"),
+    "ramp": ("rate", "to_rate"),
+    "square": ("rate", "to_rate", "period"),
+    "trace": ("path", "trace_kind", "interval", "scale"),
+}
+
+
+def _word(value: Any) -> Any:
+    """A bare number where a word is meant (`acks: 0`)."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Section(BaseModel):
+    """A mapping of the file; an unknown key in it is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    SPEC: ClassVar[Any] = None  # the dataclass it becomes; None where conversion is by hand
+    RENAMED: ClassVar[dict[str, str]] = {}  # field -> spec field, where the rule of units does not give it
+
+
+class Arrival(Section):
+    """When records are due."""
+
+    SPEC: ClassVar[Any] = spec.Arrival
+    kind: Literal["constant", "poisson", "gamma", "bursty", "ramp", "square", "trace"] = Field(
+        default=_ARRIVAL.kind, description="the arrival process"
+    )
+    rate: Rate = Field(
+        default=_ARRIVAL.rate_per_s,
+        description="records per second; bursty: the sustainable rate S; ramp: at the start; square: first half",
+    )
+    cv: Variation | None = Field(default=None, description="gamma: coefficient of variation of the gaps (1 is Poisson)")
+    low_factor: Factor = Field(default=_ARRIVAL.low_factor, description="bursty: rate of the low phase, times S")
+    high_factor: Factor = Field(default=_ARRIVAL.high_factor, description="bursty: rate of the high phase, times S")
+    low: Step = Field(default=_ARRIVAL.low_ns, description="bursty: length of the low phase, which comes first")
+    high: Step = Field(default=_ARRIVAL.high_ns, description="bursty: length of the high phase")
+    limiter_credit: Duration = Field(
+        default=_ARRIVAL.limiter_credit_ns, description="bursty: time whose unused permits an idle limiter keeps"
+    )
+    to_rate: Rate | None = Field(default=None, description="ramp: rate at the end; square: rate of the second half")
+    period: Step | None = Field(default=None, description="square: length of one period, half at each rate")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="trace: file, relative to this one; .gz may end its name",
+    )
+    trace_kind: Literal["counts", "gaps"] = Field(
+        default=_ARRIVAL.trace_kind, description="trace: a line is a count per interval, or the gap before a record"
+    )
+    interval: Unit = Field(
+        default=_ARRIVAL.interval_ns, description="trace: length of one interval; for gaps, the unit they are in"
+    )
+    scale: Scale = Field(default=_ARRIVAL.scale, description="trace: rates are multiplied by this")
+
+
+class Payload(Section):
+    """What a record carries."""
+
+    SPEC: ClassVar[Any] = spec.Payload
+    format: Literal["json", "binary"] = Field(default=_PAYLOAD.format, description="wire format of a record")
+    serialise: Literal["pool", "each"] = Field(
+        default=_PAYLOAD.serialise, description="send ready payloads drawn from a pool, or serialise each record anew"
+    )
+    pool: Million = Field(default=_PAYLOAD.pool, description="payloads in the pool")
+    pad: PadSize = Field(default=_PAYLOAD.pad_bytes, description="value bytes of a record; only with the model noop")
+
+
+class BacklogSection(Section):
+    """Records in the topic before the engine starts."""
+
+    records: Backlog = Field(description="records in the input topic before the engine starts")
+
+
+class Workload(Section):
+    """The load: when, how long, what."""
+
+    SPEC: ClassVar[Any] = spec.Workload
+    RENAMED: ClassVar[dict[str, str]] = {"backlog": "backlog_records"}
+    arrival: Arrival = Field(default=Arrival(), description="when records are due")
+    points: Points = Field(default=_WORKLOAD.points, description="model inputs in one record")
+    warmup: Duration = Field(default=_WORKLOAD.warmup_ns, description="load before the records that metrics count")
+    duration: Duration = Field(default=_WORKLOAD.duration_ns, description="load whose records metrics count")
+    drain: Duration = Field(default=_WORKLOAD.drain_ns, description="longest wait for records in flight after the load")
+    records: Records | None = Field(default=None, description="ends the load too, whichever comes first")
+    backlog: BacklogSection | None = Field(default=None, description="records in the topic before the engine starts")
+    producers: Small = Field(
+        default=_WORKLOAD.producers, description="generator processes; record r is sent by r mod this"
+    )
+    partitioner: Literal["random", "round-robin"] = Field(
+        default=_WORKLOAD.partitioner, description="how a record chooses its partition"
+    )
+    payload: Payload = Field(default=Payload(), description="what a record carries")
+    seed: Seed = Field(default=_WORKLOAD.seed, description="of every random draw of the run")
+
+
+class Producer(Section):
+    """Producer settings, of the generator and of the engine's sink."""
+
+    SPEC: ClassVar[Any] = spec.ProducerSettings
+    linger: Duration = Field(default=_PRODUCER.linger_ns, description="wait for a batch to fill")
+    batch_bytes: Size = Field(default=_PRODUCER.batch_bytes, description="a batch is sent at this size")
+    batch_records: Million = Field(default=_PRODUCER.batch_records, description="a batch is sent at this many records")
+    max_in_flight: Million = Field(default=_PRODUCER.max_in_flight, description="requests awaiting a reply, per broker")
+    acks: Annotated[
+        Literal["0", "1", "all"], BeforeValidator(_word), WithJsonSchema({"enum": ["0", "1", "all", 0, 1]})
+    ] = Field(default=_PRODUCER.acks, description="replicas that must have a batch before it is acknowledged")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        default=_PRODUCER.compression, description="codec of a batch"
+    )
+
+
+class Consumer(Section):
+    """Consumer settings, of the engine's source and of the collector."""
+
+    SPEC: ClassVar[Any] = spec.ConsumerSettings
+    max_poll_records: Million = Field(
+        default=_CONSUMER.max_poll_records, description="records one poll returns at most"
+    )
+    fetch_min: Size = Field(
+        default=_CONSUMER.fetch_min_bytes, description="the broker waits for this much before it replies"
+    )
+    fetch_max_wait: Duration = Field(default=_CONSUMER.fetch_max_wait_ns, description="... but no longer than this")
+    fetch_max: Size = Field(default=_CONSUMER.fetch_max_bytes, description="size of one fetch reply at most")
+    partition_fetch: Size = Field(default=_CONSUMER.partition_fetch_bytes, description="... of one partition in it")
+    queued_records: TenMillion = Field(
+        default=_CONSUMER.queued_records, description="prefetch stops above this many records a partition"
+    )
+    queued: QueueSize = Field(default=_CONSUMER.queued_bytes, description="... or above this size")
+
+
+class Broker(Section):
+    """The broker, and the clients' settings."""
+
+    SPEC: ClassVar[Any] = spec.Broker
+    RENAMED: ClassVar[dict[str, str]] = {"client": "client_profile"}
+    kind: Literal["kafka", "mock", "external"] = Field(
+        default=_BROKER.kind, description="kafka: started here; mock: in the client library; external: already running"
+    )
+    partitions: Partitions = Field(default=_BROKER.partitions, description="of the input and of the output topic")
+    io_threads: Small = Field(default=_BROKER.io_threads, description="request handlers of the broker")
+    network_threads: Small = Field(default=_BROKER.network_threads, description="network threads of the broker")
+    client: str = Field(default=_BROKER.client_profile, description="client profile whose defaults hold below")
+    producer: Producer = Field(default=Producer(), description="producers (generator, engine sink)")
+    consumer: Consumer = Field(default=Consumer(), description="consumers (engine source, collector)")
+    bootstrap: str | None = Field(
+        default=None,
+        pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
+        description="external only: host:port[,host:port]",
+    )
+
+
+class Engine(Section):
+    """The stream processor."""
+
+    SPEC: ClassVar[Any] = spec.Engine
+    kind: Annotated[str, RegistryWord("engines")] = Field(default=_ENGINE.kind, description="a registered engine")
+    parallelism: Small = Field(default=_ENGINE.parallelism, description="tasks; python: worker processes")
+    commit_interval: Step = Field(default=_ENGINE.commit_interval_ns, description="time between two offset commits")
+
+
+class Serving(Section):
+    """Where scoring happens."""
+
+    SPEC: ClassVar[Any] = spec.Serving
+    kind: Literal["embedded"] = Field(default=_SERVING.kind, description="embedded: in the engine's own thread")
+    runtime: Annotated[str, RegistryWord("runtimes")] = Field(
+        default=_SERVING.runtime, description="what runs the model"
+    )
+
+
+class Model(Section):
+    """The model; `model: ffnn` for short."""
+
+    SPEC: ClassVar[Any] = spec.Model
+    name: Annotated[str, RegistryWord("models")] = Field(default=_MODEL.name, description="a registered model")
+
+
+class HostEntry(Section):
+    """One part's place: a host of its own, or another's by name."""
+
+    cores: Small | None = Field(default=None, description="the part has a host of its own with this many cores")
+    on: str | None = Field(
+        default=None, min_length=1, max_length=80, description="the part sits on the host of this name"
+    )
+
+
+class Profile(Section):
+    """Which runs `python -m real profile` makes."""
+
+    SPEC: ClassVar[Any] = spec.Profile
+    RENAMED: ClassVar[dict[str, str]] = {"backlog": "backlog_records"}
+    quick: bool = Field(default=_PROFILE.quick, description="fewer, shorter runs", strict=True)
+    rates: tuple[PositiveRate, ...] = Field(default=_PROFILE.rates_per_s, min_length=1, description="paced rates")
+    lingers: tuple[Duration, ...] = Field(default=_PROFILE.lingers_ns, min_length=1, description="producer lingers")
+    sizes: tuple[Size, ...] = Field(default=_PROFILE.sizes_bytes, min_length=1, description="value sizes, model noop")
+    partitions: tuple[Partitions, ...] = Field(
+        default=_PROFILE.partitions, min_length=1, description="partition counts"
+    )
+    poll_limits: tuple[Million, ...] = Field(
+        default=_PROFILE.poll_limits, min_length=1, description="records of one poll"
+    )
+    points: tuple[Points, ...] = Field(default=_PROFILE.points, min_length=1, description="model inputs of one record")
+    backlog: BacklogSection = Field(
+        default_factory=lambda: BacklogSection(records=_PROFILE.backlog_records), description="backlog to drain"
+    )
+    repeats: Repeats = Field(default=_PROFILE.repeats, description="runs of each point")
+
+
+class Check(Section):
+    """Which points `python -m calibration check` predicts and runs."""
+
+    SPEC: ClassVar[Any] = spec.Check
+    RENAMED: ClassVar[dict[str, str]] = {"backlog": "backlog_records"}
+    repeats: Repeats = Field(default=_CHECK.repeats, description="real runs of each point, interleaved")
+    rates: tuple[PositiveRate, ...] = Field(default=_CHECK.rates_per_s, description="paced rates")
+    parallelism: tuple[Small, ...] = Field(default=_CHECK.parallelism, min_length=1, description="engine parallelism")
+    drain: bool = Field(default=_CHECK.drain, description="drain throughput at each parallelism", strict=True)
+    sustainable: bool = Field(
+        default=_CHECK.sustainable, description="sustainable throughput at each parallelism", strict=True
+    )
+    backlog: BacklogSection = Field(
+        default_factory=lambda: BacklogSection(records=_CHECK.backlog_records), description="backlog to drain"
+    )
+    max_error: dict[str, ErrorBound] = Field(
+        default_factory=dict, description="metric -> largest |ln(predicted / measured)|; above it the exit code is 5"
+    )
+
+
+_BOUND_SCHEMA = {"anyOf": [{"type": ["string", "number"]}, {"type": "array", "items": {"type": "string"}}]}
+_BOUNDS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {word: _BOUND_SCHEMA | {"examples": [name.example]} for word, name in METRIC_NAMES.items()},
+    "additionalProperties": False,
+}
+
+
+class ScenarioFile(Section):
+    """A scenario: a load, a pipeline, and where it runs."""
+
+    SPEC: ClassVar[Any] = spec.Scenario
+    extends: str | None = Field(
+        default=None, min_length=1, description="another scenario, relative to this file, to build on"
+    )
+    name: str = Field(
+        default="unnamed", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", description="of the runs it makes"
+    )
+    workload: Workload = Field(default=Workload(), description="the load")
+    broker: Broker = Field(default=Broker(), description="the broker and its clients")
+    engine: Engine = Field(default=Engine(), description="the stream processor")
+    serving: Serving = Field(default=Serving(), description="where scoring happens")
+    model: Annotated[Model, Shorthand("name")] = Field(default=Model(), description="the model")
+    hosts: Annotated[dict[str, HostEntry], Shorthand("", ("this",))] = Field(
+        default_factory=dict,
+        description=f"'this', or for a part ({', '.join(PARTS)}, default) its cores or the host it sits on",
+    )
+    slo: dict[str, Any] = Field(
+        default_factory=dict, description="metric -> bound that planning must meet", json_schema_extra=_BOUNDS_SCHEMA
+    )
+    expect: dict[str, Any] = Field(
+        default_factory=dict,
+        description="metric -> bound; a run that breaks it exits 3",
+        json_schema_extra=_BOUNDS_SCHEMA,
+    )
+    sweep: dict[str, Any] = Field(
+        default_factory=dict, description="dotted key -> values to try, the last key fastest; repeats: runs of each"
+    )
+    calibration: str | None = Field(default=None, min_length=1, max_length=200, description="name of the calibration")
+    profile: Profile | None = Field(default=None, description="runs of `real profile`")
+    check: Check | None = Field(default=None, description="points of `calibration check`")
+    deadline: LongDuration | None = Field(
+        default=None, description="real: of the whole run; default load + drain + 60 s"
+    )
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section a field's annotation holds (also beside None), if it is one."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            found = section_of(argument)
+            if found is not None:
+                return found
+    return None
+
+
+def keys_at(path: tuple[str | int, ...]) -> list[str]:
+    """The keys a mapping at this path may hold; empty where any may (or it is no mapping)."""
+    current: type[Section] | None = ScenarioFile
+    for part in path:
+        if current is None or not isinstance(part, str):
+            return []
+        if current is ScenarioFile and part == "hosts":
+            return list(HostEntry.model_fields) if len(path) > 1 else [*PARTS, "default"]
+        field = current.model_fields.get(part)
+        current = None if field is None else section_of(field.annotation)
+    return [] if current is None else list(current.model_fields)
+
+
+def dotted_keys(section: type[Section] = ScenarioFile, prefix: str = "") -> list[str]:
+    """Every key a scenario may hold, sections and leaves, in the order of the schema."""
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        inner = section_of(field.annotation)
+        if inner is not None:
+            keys += dotted_keys(inner, f"{prefix}{name}.")
+        elif section is ScenarioFile and name == "hosts":
+            keys += [f"hosts.{part}{rest}" for part in (*PARTS, "default") for rest in ("", ".cores", ".on")]
+    return keys
+
+
+NOT_SWEPT = ("extends", "name", "slo", "expect", "sweep", "profile", "check", "deadline")
+
+
+def sweepable() -> list[str]:
+    """The dotted keys that `sweep:` may vary."""
+    return [key for key in dotted_keys() if key.split(".")[0] not in NOT_SWEPT]

@@ -1,0 +1,169 @@
+"""What an executor is: a system that can be advanced to an instant and read there.
+
+`LoopExecution` runs the compiled loop; `sim.reference.ReferenceExecution` runs the same system under SimPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+from analysis.columns import STAMP_COLUMNS
+from sim import arena, loop
+from sim.jit import JIT_OFF
+from sim.system import Int64s, System
+
+
+class SimulationError(Exception):
+    """The simulated pipeline cannot go on; the message says where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadReading:
+    """Counters of one thread since the start: CPU and run-queue wait in ns."""
+
+    cpu_ns: int
+    wait_ns: int
+    wakeups: int
+    polls: int
+    polls_empty: int
+    sleeps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReading:
+    """Requests of one producer or consumer since the start."""
+
+    requests: int
+    empty: int = 0
+
+
+class Execution(Protocol):
+    """One simulated run under way."""
+
+    system: System
+
+    def advance(self, until_ns: int) -> None:
+        """Takes every event before `until_ns`."""
+
+    def stamps(self) -> dict[str, Int64s]:
+        """Full-resolution stamps by column, and partition, worker and batch; -1 where not reached."""
+
+    def acked(self) -> int:
+        """Records acknowledged so far."""
+
+    def threads(self) -> list[ThreadReading]:
+        """Counters of every thread now."""
+
+    def producers(self) -> list[ClientReading]:
+        """Produce requests of every producer client now."""
+
+    def consumers(self) -> list[ClientReading]:
+        """Fetch answers of every consumer client now."""
+
+
+class LoopExecution:
+    """The compiled loop over one arena."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self._arena = arena.build(system)
+        self._until_ns = 0
+        if JIT_OFF:
+            loop.start_arena(self._arena)
+        else:
+            loop.start(self._arena.ctypes.data)
+
+    def _advance(self, until_ns: int) -> int:
+        if JIT_OFF:
+            return loop.advance_arena(self._arena, until_ns)
+        return loop.advance(self._arena.ctypes.data, until_ns)
+
+    def advance(self, until_ns: int) -> None:
+        """Takes every event before `until_ns`."""
+        self._until_ns = until_ns
+        while (state := self._advance(until_ns)) == loop.GROW:
+            self._arena = arena.grow(self._arena)
+        if state == loop.DEADLOCK:
+            waits = [
+                f"{t.name} at operation {self._thread(i, arena.T_PC)}" for i, t in enumerate(self.system.threads)
+            ]
+            raise SimulationError("nothing is ready and nothing is timed: " + ", ".join(waits))
+
+    @property
+    def events(self) -> int:
+        """Events taken so far."""
+        return int(self._arena[arena.G_EVENTS])
+
+    def _thread(self, i: int, field: int) -> int:
+        return int(self._arena[self._arena[arena.G_THREADS] + i * arena.T_STRIDE + field])
+
+    def stamps(self) -> dict[str, Int64s]:
+        """Full-resolution stamps by column, and partition, worker and batch; -1 where not reached."""
+        a, n = self._arena, self.system.records
+        base = int(a[arena.G_STAMPS])
+        for i in range(len(self.system.threads)):
+            self._stamp_work_under_way(i, base)
+        out = {name: a[base + i * n : base + (i + 1) * n] for i, name in enumerate(STAMP_COLUMNS)}
+        for name, place in (("partition", arena.G_PARTITION), ("worker", arena.G_WORKER), ("batch", arena.G_BATCH)):
+            out[name] = a[int(a[place]) : int(a[place]) + n]
+        return out
+
+    def _stamp_work_under_way(self, i: int, stamps: int) -> None:
+        """Sets the stamps inside a running thread's work that fell due before the instant reached."""
+        if self._thread(i, arena.T_STATE) != arena.RUNNING:
+            return
+        for k in range(self._thread(i, arena.T_MARK), self._thread(i, arena.T_MARKS)):
+            due = self._thread(i, arena.T_RUN0) + self._thread(i, arena.T_REMAINING) - self._thread(i, arena.T_MARK_LEFT + k)
+            if due < self._until_ns:
+                column = self._thread(i, arena.T_MARK_STAMP + k)
+                self._arena[stamps + column * self.system.records + self._thread(i, arena.T_RECORD)] = due
+
+    def acked(self) -> int:
+        """Records acknowledged so far."""
+        return int(self._arena[arena.G_ACKED_N])
+
+    def threads(self) -> list[ThreadReading]:
+        """Counters of every thread now; work and waits under way count up to the last event."""
+        now = int(self._arena[arena.G_NOW])
+        out = []
+        for i in range(len(self.system.threads)):
+            cpu, wait = self._thread(i, arena.T_CPU), self._thread(i, arena.T_WAIT)
+            state = self._thread(i, arena.T_STATE)
+            if state == arena.RUNNING:
+                cpu += now - self._thread(i, arena.T_RUN0)
+            elif state == arena.QUEUED:
+                wait += now - self._thread(i, arena.T_READY0)
+            out.append(
+                ThreadReading(
+                    cpu,
+                    wait,
+                    self._thread(i, arena.T_WAKES),
+                    self._thread(i, arena.T_POLLS),
+                    self._thread(i, arena.T_POLLS_EMPTY),
+                    self._thread(i, arena.T_SLEEPS),
+                )
+            )
+        return out
+
+    def producers(self) -> list[ClientReading]:
+        """Produce requests of every producer client now."""
+        base = int(self._arena[arena.G_PRODUCERS])
+        return [
+            ClientReading(int(self._arena[base + k * arena.P_STRIDE + arena.P_REQUESTS])) for k in range(len(self.system.producers))
+        ]
+
+    def consumers(self) -> list[ClientReading]:
+        """Fetch answers of every consumer client now."""
+        base = int(self._arena[arena.G_CONSUMERS])
+        return [
+            ClientReading(
+                int(self._arena[base + k * arena.C_STRIDE + arena.C_FETCHES]),
+                int(self._arena[base + k * arena.C_STRIDE + arena.C_EMPTY]),
+            )
+            for k in range(len(self.system.consumers))
+        ]
+
+
+__all__ = ["ClientReading", "Execution", "LoopExecution", "SimulationError", "ThreadReading"]

@@ -1,0 +1,70 @@
+"""The one place that knows numba: its decorator with our flags, and a cache that cannot go stale.
+
+numba looks only at the source file of a function to decide whether compiled code is current, not at the constants and
+helpers it takes from elsewhere.  The cache folder's name therefore carries a hash of every source compiled code depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import types
+from numba.extending import intrinsic, register_jitable
+
+from scenarios import draws
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HERE = Path(__file__).parent
+_SOURCES = (*sorted(_HERE.glob("*.py")), Path(draws.__file__))
+
+
+def _cache_dir() -> Path:
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in _SOURCES)).hexdigest()[:16]
+    for root in (_HERE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weir"):
+        try:
+            folder = root / f"numba-{digest}"
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="weir-numba-"))
+
+
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = str(_cache_dir())
+
+
+def compiled(function: F) -> F:
+    """Compiles on first call, from the cache where there is one; with NUMBA_DISABLE_JIT set, the plain function."""
+    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+
+
+for _f in (draws.mix32, draws.draw):
+    register_jitable(_f)
+
+
+@intrinsic
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]  # numba reads these functions, it does not call them
+    """An int64 address as a pointer to int64."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.int64)(types.int64), codegen
+
+
+@compiled
+def arena_at(address: int) -> Any:
+    """The arena at an address, as a bare pointer: passing it on costs no reference counting, reading it no bounds."""
+    return _pointer(address)
+
+
+JIT_OFF = bool(numba.config.DISABLE_JIT)

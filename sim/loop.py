@@ -1,0 +1,1020 @@
+"""The compiled event loop: the meaning of docs/simulator.md over one int64 arena.
+
+`advance(a, until)` takes every event before `until`.  A run cut at any instant and taken up again gives the same stamps:
+nothing lives outside the arena.  Each function is plain Python on integers; numba compiles it, and with the JIT off
+the same source runs as it is.
+"""
+
+from __future__ import annotations
+
+from scenarios.draws import (
+    PURPOSE_CPU,
+    PURPOSE_NETWORK,
+    PURPOSE_WAKE,
+    draw,
+)
+from sim import operations as op
+from sim.arena import *  # noqa: F403  # the named offsets are this module's vocabulary
+from sim.jit import arena_at, compiled
+from sim.system import COST_BITS, OUTPUT, RESIDUAL_BITS
+
+#: What `advance` returns.
+REACHED = 0  # every event before `until` was taken
+GROW = 1  # the heap or the message pool needs room: call arena.grow and go on
+DEADLOCK = 2  # nothing is timed any more
+FOREVER = 1 << 62
+
+# ---------------------------------------------------------------- events
+
+
+@compiled
+def push(a, time, kind, owner, argument, generation):
+    """Schedules an event; its rank is (kind, owner, the owner's own count)."""
+    t = a[G_THREADS] + owner * T_STRIDE
+    rank = (kind << KIND_SHIFT) | (owner << OWNER_SHIFT) | a[t + T_COUNT]
+    a[t + T_COUNT] += 1
+    heap = a[G_HEAP]
+    if a[G_HOLE] == 1:  # the event in hand left the root free: fill it instead of popping and pushing
+        a[G_HOLE] = 0
+        sift_down(a, time, rank, argument, generation)
+        return
+    i = a[G_HEAP_N]
+    a[G_HEAP_N] = i + 1
+    while i > 0:
+        parent = (i - 1) >> 2
+        p = heap + parent * E_STRIDE
+        if a[p] < time or (a[p] == time and a[p + E_RANK] < rank):
+            break
+        q = heap + i * E_STRIDE
+        a[q] = a[p]
+        a[q + 1] = a[p + 1]
+        a[q + 2] = a[p + 2]
+        a[q + 3] = a[p + 3]
+        i = parent
+    q = heap + i * E_STRIDE
+    a[q] = time
+    a[q + 1] = rank
+    a[q + 2] = argument
+    a[q + 3] = generation
+
+
+@compiled
+def sift_down(a, time, rank, argument, generation):
+    """Puts an event at the root of the (4-ary) heap and lets it sink."""
+    heap = a[G_HEAP]
+    n = a[G_HEAP_N]
+    i = 0
+    while True:
+        first = 4 * i + 1
+        if first >= n:
+            break
+        last = min(first + 4, n)
+        best = first
+        b = heap + best * E_STRIDE
+        for c in range(first + 1, last):
+            x = heap + c * E_STRIDE
+            if a[x] < a[b] or (a[x] == a[b] and a[x + 1] < a[b + 1]):
+                best = c
+                b = x
+        if time < a[b] or (time == a[b] and rank < a[b + 1]):
+            break
+        q = heap + i * E_STRIDE
+        a[q] = a[b]
+        a[q + 1] = a[b + 1]
+        a[q + 2] = a[b + 2]
+        a[q + 3] = a[b + 3]
+        i = best
+    q = heap + i * E_STRIDE
+    a[q] = time
+    a[q + 1] = rank
+    a[q + 2] = argument
+    a[q + 3] = generation
+
+
+@compiled
+def close_hole(a):
+    """Removes the root for good."""
+    if a[G_HOLE] == 1:
+        a[G_HOLE] = 0
+        n = a[G_HEAP_N] - 1
+        a[G_HEAP_N] = n
+        if n > 0:
+            e = a[G_HEAP] + n * E_STRIDE
+            sift_down(a, a[e], a[e + 1], a[e + 2], a[e + 3])
+
+
+# ---------------------------------------------------------------- draws
+
+
+@compiled
+def table_at(a, base, u):
+    """Reads a quantile table of the arena at 32 uniform bits."""
+    i = base + (u >> 22)
+    low = a[i]
+    return low + (((a[i + 1] - low) * (u & 0x3FFFFF)) >> 22)
+
+
+# ---------------------------------------------------------------- waiting and waking
+
+
+@compiled
+def wake_draw(a, t, table):
+    base = a[G_THREADS] + t * T_STRIDE
+    return table_at(a, table, draw(a[G_SEED], t, a[base + T_WAKES], PURPOSE_WAKE, 0))
+
+
+@compiled
+def signal(a, t):
+    """Wakes a blocked thread; nothing for one that is not."""
+    b = a[G_THREADS] + t * T_STRIDE
+    if a[b + T_STATE] != BLOCKED:
+        return
+    a[b + T_STATE] = WAKING
+    a[b + T_GENERATION] += 1
+    a[b + T_TIMED] = 0
+    push(a, a[G_NOW] + wake_draw(a, t, a[G_WAKE]), EV_WAKE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def block(a, t, until):
+    """Blocks the thread at hand; with until >= 0 it wakes by itself then."""
+    b = a[G_THREADS] + t * T_STRIDE
+    a[b + T_STATE] = BLOCKED
+    a[b + T_TIMED] = 0
+    a[b + T_DUE] = until
+    if until >= 0:
+        push(a, max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER]), EV_WAKE, t, t, a[b + T_GENERATION])
+
+
+# ---------------------------------------------------------------- host: slices
+
+
+@compiled
+def recent(a, t, slice_ns):
+    b = a[G_THREADS] + t * T_STRIDE
+    i = a[G_NOW] // slice_ns
+    if i == a[b + T_WINDOW]:
+        return a[b + T_CURRENT] + a[b + T_PREVIOUS]
+    if i == a[b + T_WINDOW] + 1:
+        return a[b + T_CURRENT]
+    return 0
+
+
+@compiled
+def charge(a, t, slice_ns, at_core_event):
+    """Accounts for what t ran since its last charge, and sets the stamps of fused work that fell due on the way.
+
+    A stamp due exactly now belongs to the CORE event: a thread preempted at that instant sets it when it runs again.
+    """
+    b = a[G_THREADS] + t * T_STRIDE
+    now = a[G_NOW]
+    d = now - a[b + T_RUN0]
+    a[b + T_CPU] += d
+    while a[b + T_MARK] < a[b + T_MARKS]:
+        left = a[b + T_MARK_LEFT + a[b + T_MARK]]
+        over = left - (a[b + T_REMAINING] - d)  # work done since the stamp fell due
+        if over < 0 or (over == 0 and not at_core_event):
+            break
+        a[a[G_STAMPS] + a[b + T_MARK_STAMP + a[b + T_MARK]] * a[G_RECORDS] + a[b + T_RECORD]] = now - over
+        a[b + T_MARK] += 1
+    a[b + T_REMAINING] -= d
+    a[b + T_RUN0] = now
+    i = now // slice_ns
+    if i == a[b + T_WINDOW]:
+        a[b + T_CURRENT] += d
+    else:
+        a[b + T_PREVIOUS] = a[b + T_CURRENT] if i == a[b + T_WINDOW] + 1 else 0
+        a[b + T_CURRENT] = d
+        a[b + T_WINDOW] = i
+
+
+@compiled
+def slice_end(a, t, slice_ns):
+    b = a[G_THREADS] + t * T_STRIDE
+    used = a[G_NOW] - a[b + T_SLICE0]
+    if used >= slice_ns:
+        a[b + T_SLICE0] += (used // slice_ns) * slice_ns
+    return a[b + T_SLICE0] + slice_ns
+
+
+@compiled
+def core_event(a, t, h):
+    """Schedules the CORE event of a running thread: its completion, or its slice end if others queue."""
+    b = a[G_THREADS] + t * T_STRIDE
+    at = a[G_NOW] + a[b + T_REMAINING]
+    if a[h + H_QUEUED] > 0:
+        at = min(at, slice_end(a, t, a[h + H_SLICE]))
+    a[b + T_CORE_AT] = at
+    push(a, at, EV_CORE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def grant(a, t, h):
+    b = a[G_THREADS] + t * T_STRIDE
+    now = a[G_NOW]
+    a[b + T_STATE] = RUNNING
+    a[b + T_SLICE0] = now - a[b + T_USED]
+    a[b + T_RUN0] = now
+    a[b + T_WAIT] += now - a[b + T_READY0]
+    core_event(a, t, h)
+
+
+@compiled
+def to_queue(a, t, h, head):
+    b = a[G_THREADS] + t * T_STRIDE
+    a[b + T_STATE] = QUEUED
+    a[b + T_READY0] = a[G_NOW]
+    if a[h + H_QUEUED] == 0:
+        a[h + H_HEAD] = t
+        a[h + H_TAIL] = t
+        a[b + T_QUEUE_NEXT] = NONE
+    elif head:
+        a[b + T_QUEUE_NEXT] = a[h + H_HEAD]
+        a[h + H_HEAD] = t
+    else:
+        a[b + T_QUEUE_NEXT] = NONE
+        a[a[G_THREADS] + a[h + H_TAIL] * T_STRIDE + T_QUEUE_NEXT] = t
+        a[h + H_TAIL] = t
+    a[h + H_QUEUED] += 1
+
+
+@compiled
+def from_queue(a, h):
+    t = a[h + H_HEAD]
+    a[h + H_HEAD] = a[a[G_THREADS] + t * T_STRIDE + T_QUEUE_NEXT]
+    a[h + H_QUEUED] -= 1
+    return t
+
+
+@compiled
+def cut_slices(a, h):
+    """Someone queues now: running threads get their CORE event at their slice end, if that is earlier."""
+    for k in range(a[h + H_THREADS]):
+        t = a[a[h + H_FIRST] + k]
+        b = a[G_THREADS] + t * T_STRIDE
+        if a[b + T_STATE] == RUNNING:
+            end = slice_end(a, t, a[h + H_SLICE])
+            if a[b + T_CORE_AT] > end:
+                a[b + T_GENERATION] += 1
+                a[b + T_CORE_AT] = end
+                push(a, end, EV_CORE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def ready(a, t):
+    """Makes a thread ready on its host.  True if it runs at once."""
+    b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
+    now = a[G_NOW]
+    a[b + T_REMAINING] = 0
+    a[b + T_USED] = 0
+    if a[h + H_IDLE] > 0:
+        a[h + H_IDLE] -= 1
+        a[b + T_STATE] = RUNNING
+        a[b + T_SLICE0] = now
+        a[b + T_RUN0] = now
+        return True
+    s = a[h + H_SLICE]
+    if 2 * recent(a, t, s) < s:
+        victim = NONE
+        most = -1
+        for k in range(a[h + H_THREADS]):
+            v = a[a[h + H_FIRST] + k]
+            vb = a[G_THREADS] + v * T_STRIDE
+            if a[vb + T_STATE] == RUNNING:
+                used = (now - a[vb + T_SLICE0]) % s
+                if used > most:
+                    most = used
+                    victim = v
+        vb = a[G_THREADS] + victim * T_STRIDE
+        charge(a, victim, s, False)
+        a[vb + T_GENERATION] += 1
+        a[vb + T_USED] = most
+        to_queue(a, victim, h, True)
+        a[b + T_READY0] = now
+        grant(a, t, h)
+    else:
+        to_queue(a, t, h, False)
+    cut_slices(a, h)
+    return False
+
+
+@compiled
+def release(a, t):
+    """The thread at hand gave up its core."""
+    h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
+    if a[h + H_QUEUED] > 0:
+        grant(a, from_queue(a, h), h)
+    else:
+        a[h + H_IDLE] += 1
+
+
+@compiled
+def rotate(a, t, h):
+    """The thread's slice is over and others queue: to the tail, the head runs."""
+    a[a[G_THREADS] + t * T_STRIDE + T_USED] = 0
+    to_queue(a, t, h, False)
+    grant(a, from_queue(a, h), h)
+    cut_slices(a, h)
+
+
+@compiled
+def begin_work(a, t, work):
+    """A CPU operation of work > 0 starts."""
+    b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
+    now = a[G_NOW]
+    a[b + T_REMAINING] = work
+    if a[h + H_QUEUED] > 0 and now - a[b + T_SLICE0] >= a[h + H_SLICE]:
+        rotate(a, t, h)
+        return
+    a[b + T_RUN0] = now
+    slice_end(a, t, a[h + H_SLICE])
+    core_event(a, t, h)
+
+
+# ---------------------------------------------------------------- messages
+
+
+@compiled
+def new_message(a, kind, connection):
+    m = a[G_FREE]
+    if m == NONE:
+        m = a[G_MESSAGES_N]
+        a[G_MESSAGES_N] = m + 1
+    else:
+        a[G_FREE] = a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT]
+    b = a[G_MESSAGES] + m * M_STRIDE
+    a[b + M_KIND] = kind
+    a[b + M_CONNECTION] = connection
+    a[b + M_RECORDS] = 0
+    a[b + M_BYTES] = 0
+    a[b + M_BATCHES] = 0
+    a[b + M_ANSWER] = 0
+    return m
+
+
+@compiled
+def free_message(a, m):
+    a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT] = a[G_FREE]
+    a[G_FREE] = m
+
+
+@compiled
+def append_list(a, head, tail, m):
+    """Appends message m to the list whose head and tail stand at these places."""
+    a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT] = NONE
+    if a[head] == NONE:
+        a[head] = m
+    else:
+        a[a[G_MESSAGES] + a[tail] * M_STRIDE + M_NEXT] = m
+    a[tail] = m
+
+
+@compiled
+def take_list(a, head):
+    m = a[head]
+    a[head] = a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT]
+    return m
+
+
+@compiled
+def send(a, t, m, place):
+    """Message m leaves thread t; `place` is where the connection keeps its last arrival in that direction."""
+    b = a[G_THREADS] + t * T_STRIDE
+    at = a[G_NOW] + table_at(a, a[G_NETWORK], draw(a[G_SEED], t, a[b + T_SENT], PURPOSE_NETWORK, 0))
+    a[b + T_SENT] += 1
+    at = max(at, a[place])
+    a[place] = at
+    push(a, at, EV_DELIVER, t, m, 0)
+
+
+@compiled
+def to_request_queue(a, m):
+    append_list(a, G_INBOX, G_INBOX_TAIL, m)
+    for k in range(a[G_BROKER0], a[G_BROKER0] + a[G_BROKERS]):
+        if a[a[G_THREADS] + k * T_STRIDE + T_STATE] == BLOCKED:
+            signal(a, k)
+            return
+
+
+@compiled
+def deliver(a, m):
+    """A message arrives: an answer at its client, a request at the broker (one of a connection in process at a time)."""
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    c = a[mb + M_CONNECTION]
+    cb = a[G_THREADS] + c * T_STRIDE
+    if a[mb + M_ANSWER] == 1:
+        append_list(a, cb + T_MAILBOX, cb + T_MAILBOX_TAIL, m)
+        signal(a, c)
+    elif a[cb + T_BUSY] == 1:
+        append_list(a, cb + T_CONN, cb + T_CONN_TAIL, m)
+    else:
+        a[cb + T_BUSY] = 1
+        to_request_queue(a, m)
+
+
+@compiled
+def answer(a, t, m):
+    """The broker thread sends m back; the connection's next request may be processed."""
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    cb = a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE
+    a[mb + M_ANSWER] = 1
+    send(a, t, m, cb + T_LAST_DOWN)
+    a[cb + T_BUSY] = 0
+    if a[cb + T_CONN] != NONE:
+        following = take_list(a, cb + T_CONN)
+        a[cb + T_BUSY] = 1
+        to_request_queue(a, following)
+
+
+# ---------------------------------------------------------------- logs and fetches
+
+
+@compiled
+def fetchable_bytes(a, c):
+    """What a fetch of consumer c would find now: (batches, records, bytes); LG_NEW holds the positions behind it."""
+    p = a[G_PARTITIONS]
+    record_bytes = a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN]
+    batches = 0
+    records = 0
+    total = 0
+    full = False
+    for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + q) * LG_STRIDE
+        at = a[lg + LG_FETCHED]
+        if a[lg + LG_WANTED] == 1 and not full:
+            ends = a[lg + LG_BASE] + a[lg + LG_ENDS]
+            here = 0
+            while at < a[lg + LG_N] and here < a[G_PARTITION_MAX]:
+                n = a[ends + at] - at
+                size = n * record_bytes
+                if batches > 0 and total + size > a[G_FETCH_MAX]:
+                    full = True
+                    break
+                here += size
+                total += size
+                records += n
+                batches += 1
+                at += n
+        a[lg + LG_NEW] = at
+    return batches, records, total
+
+
+@compiled
+def take_fetch(a, c, m, batches, records, total):
+    """The fetch positions move past what was found; the answer carries it."""
+    p = a[G_PARTITIONS]
+    for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + q) * LG_STRIDE
+        a[c + C_QUEUED] += a[lg + LG_NEW] - a[lg + LG_FETCHED]
+        a[lg + LG_FETCHED] = a[lg + LG_NEW]
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    a[mb + M_BATCHES] = batches
+    a[mb + M_RECORDS] = records
+    a[mb + M_BYTES] = total
+
+
+@compiled
+def append(a, t):
+    """APPEND: the batch at hand goes to the end of its log; a fetch that waited for it may be satisfied."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
+    pr = a[G_PRODUCERS] + a[a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE + T_PRODUCER] * P_STRIDE
+    topic = a[pr + P_TOPIC]
+    lane = a[mb + M_LANE]
+    q = a[pr + P_FIRST] + lane - a[pr + P_LANES]
+    lg = a[G_LOGS] + (topic * a[G_PARTITIONS] + q) * LG_STRIDE
+    n = a[mb + M_RECORDS]
+    start = a[lg + LG_N]
+    source = a[a[G_LANES] + lane * L_STRIDE + L_BASE] + a[mb + M_FIRST]
+    target = a[lg + LG_BASE] + start
+    stamps = a[G_STAMPS] + (op.OUT_APPENDED if topic == OUTPUT else op.APPENDED) * a[G_RECORDS]
+    for i in range(n):
+        r = a[source + i]
+        a[target + i] = r
+        a[stamps + r] = a[G_NOW]
+    a[target + a[lg + LG_ENDS]] = start + n
+    a[lg + LG_N] = start + n
+    c = a[G_CONSUMERS] + a[lg + LG_CONSUMER] * C_STRIDE
+    if a[c + C_PARKED] != NONE:
+        batches, records, total = fetchable_bytes(a, c)
+        if total > 0 and total >= a[G_FETCH_MIN]:
+            m = a[c + C_PARKED]
+            a[c + C_PARKED] = NONE
+            take_fetch(a, c, m, batches, records, total)
+            a[tb + T_ASIDE] = m
+
+
+@compiled
+def fetch_eval(a, t):
+    """FETCH_EVAL: True if the fetch carries records now; else it is parked."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    m = a[tb + T_MESSAGE]
+    owner = a[a[G_MESSAGES] + m * M_STRIDE + M_CONNECTION]
+    c = a[G_CONSUMERS] + a[a[G_THREADS] + owner * T_STRIDE + T_CONSUMER] * C_STRIDE
+    batches, records, total = fetchable_bytes(a, c)
+    if total > 0 and total >= a[G_FETCH_MIN]:
+        take_fetch(a, c, m, batches, records, total)
+        return True
+    a[c + C_PARKED] = m
+    a[c + C_EXPIRES] = a[G_NOW] + a[G_FETCH_WAIT]
+    if a[c + C_TIMED] == 0:  # one timer a consumer stands in the heap; an old one moves on when it fires
+        a[c + C_TIMED] = 1
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+    return False
+
+
+@compiled
+def fetch_expires(a, owner):
+    c = a[G_CONSUMERS] + a[a[G_THREADS] + owner * T_STRIDE + T_CONSUMER] * C_STRIDE
+    a[c + C_TIMED] = 0
+    if a[c + C_PARKED] == NONE:
+        return
+    if a[c + C_EXPIRES] > a[G_NOW]:
+        a[c + C_TIMED] = 1
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+        return
+    m = a[c + C_PARKED]
+    a[c + C_PARKED] = NONE
+    a[a[G_MESSAGES] + m * M_STRIDE + M_KIND] = op.EXPIRED
+    batches, records, total = fetchable_bytes(a, c)
+    take_fetch(a, c, m, batches, records, total)
+    to_request_queue(a, m)
+
+
+@compiled
+def fetch_send(a, t):
+    """FETCH_SEND: True if a request left; else the thread is blocked for the back-off."""
+    c = a[G_CONSUMERS] + a[a[G_THREADS] + t * T_STRIDE + T_CONSUMER] * C_STRIDE
+    p = a[G_PARTITIONS]
+    record_bytes = a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN]
+    any_wanted = False
+    room = a[c + C_QUEUED] * record_bytes < a[G_QUEUED_BYTES]
+    for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + q) * LG_STRIDE
+        wanted = room and a[lg + LG_FETCHED] - a[lg + LG_POLLED] < a[G_QUEUED_RECORDS]
+        a[lg + LG_WANTED] = 1 if wanted else 0
+        any_wanted = any_wanted or wanted
+    if not any_wanted:
+        block(a, t, a[G_NOW] + a[G_FETCH_BACKOFF])
+        return False
+    m = new_message(a, op.FETCH, t)
+    send(a, t, m, a[G_THREADS] + t * T_STRIDE + T_LAST_UP)
+    return True
+
+
+@compiled
+def deliver_fetch(a, t):
+    """DELIVER: what the answer carried becomes visible to the application thread."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+    p = a[G_PARTITIONS]
+    for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + q) * LG_STRIDE
+        a[lg + LG_VISIBLE] = a[lg + LG_FETCHED]
+    m = a[tb + T_MESSAGE]
+    n = a[a[G_MESSAGES] + m * M_STRIDE + M_RECORDS]
+    a[c + C_READY] += n
+    a[c + C_FETCHES] += 1
+    if n == 0:
+        a[c + C_EMPTY] += 1
+    free_message(a, m)
+    if n > 0:
+        signal(a, a[c + C_APPLICATION])
+
+
+# ---------------------------------------------------------------- producing
+
+
+@compiled
+def lane_ready(a, lane, n, record_bytes):
+    """Whether a lane would be ready with n of its records, at now."""
+    lb = a[G_LANES] + lane * L_STRIDE
+    if n <= 0:
+        return False
+    if n >= a[G_BATCH_RECORDS] or n * record_bytes >= a[G_BATCH_BYTES]:
+        return True
+    return a[G_NOW] >= a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
+
+
+@compiled
+def enqueue(a, t):
+    """ENQUEUE: the record at hand joins its lane; the client is signalled if that matters to it."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
+    r = a[tb + T_RECORD]
+    record_bytes = a[G_BYTES_OUT] if a[pr + P_TOPIC] == OUTPUT else a[G_BYTES_IN]
+    lane = a[pr + P_LANES] + a[a[G_PARTITION] + r] - a[pr + P_FIRST]
+    lb = a[G_LANES] + lane * L_STRIDE
+    n = a[lb + L_TAIL] - a[lb + L_HEAD]
+    before = lane_ready(a, lane, n, record_bytes)
+    tail = a[lb + L_BASE] + a[lb + L_TAIL]
+    a[tail] = r
+    a[tail + a[lb + L_CAPACITY]] = a[G_NOW]
+    a[lb + L_TAIL] += 1
+    client = a[pr + P_CLIENT]
+    if not before and lane_ready(a, lane, n + 1, record_bytes):
+        signal(a, client)
+    elif n == 0:
+        cb = a[G_THREADS] + client * T_STRIDE
+        if a[cb + T_DUE] < 0 or a[cb + T_DUE] > a[G_NOW] + a[G_LINGER]:
+            signal(a, client)
+    a[tb + T_OUTSTANDING] += 1
+
+
+@compiled
+def produce_next(a, t):
+    """PRODUCE_NEXT: 2 an answer is at hand, 1 a batch is, 0 the thread is blocked."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    if a[tb + T_MAILBOX] != NONE:
+        a[tb + T_MESSAGE] = take_list(a, tb + T_MAILBOX)
+        return 2
+    pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
+    until = NONE
+    if a[pr + P_FLIGHT] < a[G_MAX_FLIGHT]:
+        record_bytes = a[G_BYTES_OUT] if a[pr + P_TOPIC] == OUTPUT else a[G_BYTES_IN]
+        lanes = a[pr + P_PARTITIONS]
+        turn = a[pr + P_TURN]
+        for k in range(lanes):
+            i = turn + k
+            if i >= lanes:
+                i -= lanes
+            lane = a[pr + P_LANES] + i
+            lb = a[G_LANES] + lane * L_STRIDE
+            n = a[lb + L_TAIL] - a[lb + L_HEAD]
+            if n == 0:
+                continue
+            if lane_ready(a, lane, n, record_bytes):
+                n = min(n, a[G_BATCH_RECORDS], max(1, a[G_BATCH_BYTES] // record_bytes))
+                m = new_message(a, op.PRODUCE, t)
+                mb = a[G_MESSAGES] + m * M_STRIDE
+                a[mb + M_LANE] = lane
+                a[mb + M_FIRST] = a[lb + L_HEAD]
+                a[mb + M_RECORDS] = n
+                a[mb + M_BYTES] = n * record_bytes
+                a[mb + M_BATCHES] = 1
+                a[lb + L_HEAD] += n
+                a[pr + P_FLIGHT] += 1
+                a[pr + P_REQUESTS] += 1
+                a[pr + P_TURN] = i + 1 if i + 1 < lanes else 0
+                a[tb + T_MESSAGE] = m
+                return 1
+            due = a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
+            if until == NONE or due < until:
+                until = due
+    block(a, t, until)
+    return 0
+
+
+@compiled
+def acknowledge(a, t):
+    """ACK: a produce request was answered."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
+    a[pr + P_FLIGHT] -= 1
+    app = a[pr + P_APPLICATION]
+    if app >= 0:
+        ab = a[G_THREADS] + app * T_STRIDE
+        append_list(a, ab + T_DELIVERIES, ab + T_DELIVERIES_TAIL, a[tb + T_MESSAGE])
+    else:
+        free_message(a, a[tb + T_MESSAGE])
+
+
+@compiled
+def serve(a, t):
+    """SERVE: delivery callbacks of every batch answered so far."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    while a[tb + T_DELIVERIES] != NONE:
+        m = take_list(a, tb + T_DELIVERIES)
+        mb = a[G_MESSAGES] + m * M_STRIDE
+        source = a[a[G_LANES] + a[mb + M_LANE] * L_STRIDE + L_BASE] + a[mb + M_FIRST]
+        stamps = a[G_STAMPS] + op.ACKED * a[G_RECORDS]
+        for i in range(a[mb + M_RECORDS]):
+            a[stamps + a[source + i]] = a[G_NOW]
+        a[G_ACKED_N] += a[mb + M_RECORDS]
+        a[tb + T_OUTSTANDING] -= a[mb + M_RECORDS]
+        free_message(a, m)
+
+
+# ---------------------------------------------------------------- polling
+
+
+@compiled
+def poll(a, t):
+    """POLL: 1 records are taken, 2 the poll is empty, 0 the thread is blocked."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+    if a[c + C_READY] == 0:
+        if a[tb + T_TIMED] == 1:
+            a[tb + T_TIMED] = 0
+            a[tb + T_POLLS_EMPTY] += 1
+            return 2
+        block(a, t, a[G_NOW] + a[G_DELIVERY_POLL] if a[tb + T_OUTSTANDING] > 0 else NONE)
+        return 0
+    p = a[G_PARTITIONS]
+    room = min(a[C_MAX_POLL + c], a[c + C_READY])
+    a[c + C_READY] -= room
+    a[c + C_QUEUED] -= room
+    a[tb + T_N] = room
+    a[tb + T_TIMED] = 0
+    i = a[c + C_TURN]
+    a[c + C_POLL_TURN] = i
+    while room > 0:
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + a[c + C_FIRST] + i) * LG_STRIDE
+        n = min(room, a[lg + LG_VISIBLE] - a[lg + LG_POLLED])
+        a[lg + LG_POLLED] += n
+        room -= n
+        i = i + 1 if i + 1 < a[c + C_PARTITIONS] else 0
+    a[c + C_TURN] = i
+    a[tb + T_POLLS] += 1
+    return 1
+
+
+@compiled
+def stamp_poll(a, t, column):
+    """Stamps every record of the poll, and who polled it."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+    p = a[G_PARTITIONS]
+    stamps = a[G_STAMPS] + column * a[G_RECORDS]
+    left = a[tb + T_N]
+    i = a[c + C_POLL_TURN]
+    while left > 0:
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + a[c + C_FIRST] + i) * LG_STRIDE
+        for k in range(a[lg + LG_CURSOR], a[lg + LG_POLLED]):
+            r = a[a[lg + LG_BASE] + k]
+            a[stamps + r] = a[G_NOW]
+            a[a[G_WORKER] + r] = a[tb + T_INDEX]
+            a[a[G_BATCH] + r] = a[tb + T_POLLS] - 1
+        left -= a[lg + LG_POLLED] - a[lg + LG_CURSOR]
+        i = i + 1 if i + 1 < a[c + C_PARTITIONS] else 0
+
+
+@compiled
+def next_of_poll(a, t):
+    """NEXT: the next record of the poll is at hand, or False."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    if a[tb + T_N] == 0:
+        return False
+    a[tb + T_N] -= 1
+    c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+    p = a[G_PARTITIONS]
+    while True:
+        i = a[c + C_POLL_TURN]
+        lg = a[G_LOGS] + (a[c + C_TOPIC] * p + a[c + C_FIRST] + i) * LG_STRIDE
+        if a[lg + LG_CURSOR] < a[lg + LG_POLLED]:
+            a[tb + T_RECORD] = a[a[lg + LG_BASE] + a[lg + LG_CURSOR]]
+            a[lg + LG_CURSOR] += 1
+            return True
+        a[c + C_POLL_TURN] = i + 1 if i + 1 < a[c + C_PARTITIONS] else 0
+
+
+# ---------------------------------------------------------------- CPU work
+
+
+@compiled
+def work_of(a, t, cost, source, variant):
+    """The CPU ns of one CPU operation."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    records = 0
+    size = 0
+    batches = 0
+    points = 0
+    if source == op.RECORD_IN:
+        records = 1
+        points = a[G_POINTS]
+        size = a[G_BYTES_IN]
+        entity = a[tb + T_RECORD]
+    elif source == op.RECORD_OUT:
+        records = 1
+        points = a[G_POINTS]
+        size = a[G_BYTES_OUT]
+        entity = a[tb + T_RECORD]
+    elif source == op.MESSAGE:
+        mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
+        records = a[mb + M_RECORDS]
+        size = a[mb + M_BYTES]
+        batches = a[mb + M_BATCHES]
+        if a[mb + M_KIND] == op.PRODUCE:
+            entity = a[a[a[G_LANES] + a[mb + M_LANE] * L_STRIDE + L_BASE] + a[mb + M_FIRST]]
+        else:
+            owner = a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE
+            entity = a[a[G_CONSUMERS] + a[owner + T_CONSUMER] * C_STRIDE + C_FETCHES]
+            if variant == op.FETCH_OR_EMPTY and records == 0:
+                cost += 1
+    elif source == op.POLLED:
+        c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+        records = a[tb + T_N]
+        size = records * (a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN])
+        entity = a[tb + T_POLLS] - 1
+    else:
+        if source == op.IF_SLEPT:
+            if a[tb + T_SLEPT] == 0:
+                return 0
+            a[tb + T_SLEPT] = 0
+        entity = a[tb + T_WAKES]
+    k = a[G_COSTS] + cost * K_STRIDE
+    work = (
+        a[k + K_FIXED] + a[k + K_BATCH] * batches + a[k + K_RECORD] * records + a[k + K_POINT] * points + a[k + K_BYTE] * size
+    ) >> COST_BITS
+    if a[k + K_RESIDUAL] != NONE:
+        work = (work * table_at(a, a[k + K_RESIDUAL], draw(a[G_SEED], t, entity, PURPOSE_CPU, cost))) >> RESIDUAL_BITS
+    return work
+
+
+# ---------------------------------------------------------------- programs
+
+
+@compiled
+def run(a, t):
+    """Runs the program of thread t until it works or waits."""
+    tb = a[G_THREADS] + t * T_STRIDE
+    while True:
+        pc = a[tb + T_PC]
+        o = a[tb + T_PROGRAM] + pc * OP_STRIDE
+        code = a[o]
+        a[G_OPERATIONS] += 1
+        following = pc + 1
+        if code == op.CPU:
+            # CPU work with nothing but stamps of the record at hand in between is one piece of work with marks.
+            a[tb + T_MARKS] = 0
+            a[tb + T_MARK] = 0
+            work = work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
+            while True:
+                o += OP_STRIDE
+                if a[o] == op.CPU:
+                    following += 1
+                elif a[o] == op.STAMP and a[o + 2] == op.ONE and a[o + OP_STRIDE] == op.CPU and a[tb + T_MARKS] < MARKS_MAX:
+                    following += 2
+                    if work == 0:
+                        a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
+                    else:
+                        a[tb + T_MARK_LEFT + a[tb + T_MARKS]] = work  # for now the work before it
+                        a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = a[o + 1]
+                        a[tb + T_MARKS] += 1
+                    o += OP_STRIDE
+                else:
+                    break
+                work += work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
+            if work > 0:
+                for i in range(a[tb + T_MARKS]):
+                    a[tb + T_MARK_LEFT + i] = work - a[tb + T_MARK_LEFT + i]
+                a[tb + T_PC] = following
+                begin_work(a, t, work)
+                return
+        elif code == op.STAMP:
+            if a[o + 2] == op.ONE:
+                a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
+            else:
+                stamp_poll(a, t, a[o + 1])
+        elif code == op.NEXT:
+            if not next_of_poll(a, t):
+                following = a[o + 1]
+        elif code == op.JUMP:
+            following = a[o + 1]
+        elif code == op.ENQUEUE:
+            enqueue(a, t)
+        elif code == op.SERVE:
+            serve(a, t)
+        elif code == op.ARRIVE:
+            r = a[tb + T_RECORD] + a[G_GENERATORS]
+            if r >= a[G_RECORDS]:
+                following = a[o + 1]
+            elif a[a[G_STAMPS] + r] > a[G_NOW]:
+                a[tb + T_SLEPT] = 1
+                a[tb + T_SLEEPS] += 1
+                block(a, t, a[a[G_STAMPS] + r])
+                release(a, t)
+                return
+            else:
+                a[tb + T_RECORD] = r
+        elif code == op.PRODUCE_NEXT:
+            what = produce_next(a, t)
+            if what == 0:
+                release(a, t)
+                return
+            if what == 2:
+                following = a[o + 1]
+        elif code == op.SEND_REQUEST:
+            send(a, t, a[tb + T_MESSAGE], tb + T_LAST_UP)
+        elif code == op.SEND_ANSWER:
+            answer(a, t, a[tb + T_MESSAGE])
+        elif code == op.ACK:
+            acknowledge(a, t)
+        elif code == op.RECV:
+            head = tb + T_MAILBOX
+            if a[tb + T_CONSUMER] == NONE:
+                head = G_INBOX
+            if a[head] == NONE:
+                block(a, t, NONE)
+                release(a, t)
+                return
+            a[tb + T_MESSAGE] = take_list(a, head)
+        elif code == op.BRANCH_KIND:
+            kind = a[a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE + M_KIND]
+            if kind == op.FETCH:
+                following = a[o + 1]
+            elif kind == op.EXPIRED:
+                following = a[o + 2]
+        elif code == op.APPEND:
+            append(a, t)
+        elif code == op.COMPLETE_NEXT:
+            if a[tb + T_ASIDE] == NONE:
+                following = a[o + 1]
+            else:
+                a[tb + T_MESSAGE] = a[tb + T_ASIDE]
+                a[tb + T_ASIDE] = NONE
+        elif code == op.FETCH_EVAL:
+            if not fetch_eval(a, t):
+                following = a[o + 1]
+        elif code == op.FETCH_SEND:
+            if not fetch_send(a, t):
+                release(a, t)
+                return
+        elif code == op.DELIVER:
+            deliver_fetch(a, t)
+        elif code == op.POLL:
+            what = poll(a, t)
+            if what == 0:
+                release(a, t)
+                return
+            if what == 2:
+                following = a[o + 1]
+        elif code == op.SLEEP:
+            if a[tb + T_TIMED] == 0:
+                block(a, t, a[G_NOW] + a[o + 1])
+                release(a, t)
+                return
+            a[tb + T_TIMED] = 0
+        else:  # HALT
+            a[tb + T_STATE] = HALTED
+            release(a, t)
+            return
+        a[tb + T_PC] = following
+
+
+@compiled
+def start_arena(a):
+    """Schedules the first WAKE of every thread, in the order of their numbers."""
+    for t in range(a[G_THREADS_N]):
+        push(a, 0, EV_WAKE, t, t, 0)
+
+
+@compiled
+def start(address):
+    """`start_arena` of the arena at this address."""
+    start_arena(arena_at(address))
+
+
+@compiled
+def advance(address, until):
+    """`advance_arena` of the arena at this address."""
+    return advance_arena(arena_at(address), until)
+
+
+@compiled
+def advance_arena(a, until):
+    """Takes every event before `until` (ns); returns REACHED, GROW or DEADLOCK."""
+    while True:
+        close_hole(a)
+        if a[G_HEAP_N] == 0:
+            return DEADLOCK
+        e = a[G_HEAP]
+        if a[e] >= until:
+            return REACHED
+        spare = 3 * a[G_THREADS_N] + 16
+        if a[G_HEAP_N] + spare > a[G_HEAP_CAP] or a[G_MESSAGES_N] + spare > a[G_MESSAGES_CAP]:
+            return GROW
+        a[G_NOW] = a[e]
+        kind = a[e + E_RANK] >> KIND_SHIFT
+        x = a[e + E_ARGUMENT]
+        generation = a[e + E_GENERATION]
+        a[G_HOLE] = 1
+        a[G_EVENTS] += 1
+        if kind == EV_CORE:
+            b = a[G_THREADS] + x * T_STRIDE
+            if a[b + T_GENERATION] != generation:
+                continue
+            h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
+            charge(a, x, a[h + H_SLICE], True)
+            if a[b + T_REMAINING] > 0:
+                if a[h + H_QUEUED] == 0:
+                    a[b + T_SLICE0] = a[G_NOW]
+                    core_event(a, x, h)
+                else:
+                    rotate(a, x, h)
+            else:
+                run(a, x)
+        elif kind == EV_WAKE:
+            b = a[G_THREADS] + x * T_STRIDE
+            if a[b + T_GENERATION] != generation:
+                continue
+            a[b + T_TIMED] = 1 if a[b + T_STATE] == BLOCKED else 0
+            a[b + T_WAKES] += 1
+            if ready(a, x):
+                run(a, x)
+        elif kind == EV_DELIVER:
+            deliver(a, x)
+        else:
+            fetch_expires(a, x)

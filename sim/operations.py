@@ -1,0 +1,87 @@
+"""The typed operations programs are made of, and the builder that makes a program read like the engine's own loop.
+
+What each operation does, and what happens at equal times, is one page: docs/simulator.md.  An operation is four
+integers: code, and up to three operands.  Both executors (`sim.reference`, `sim.loop`) take their meaning from that page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Operation codes.
+HALT = 0
+JUMP = 1  # to
+ARRIVE = 2  # to (when no record is left)
+CPU = 3  # cost number, source of the counts
+STAMP = 4  # stamp column, of what (ONE or POLLED)
+ENQUEUE = 5
+PRODUCE_NEXT = 6  # to (when an answer was taken)
+SEND_REQUEST = 7
+SEND_ANSWER = 8
+ACK = 9
+RECV = 10
+BRANCH_KIND = 11  # to (fetch), to (expired)
+APPEND = 12
+COMPLETE_NEXT = 13  # to (when none is set aside)
+FETCH_EVAL = 14  # to (when parked)
+FETCH_SEND = 15
+DELIVER = 16
+POLL = 17  # to (when empty)
+NEXT = 18  # to (when the poll is used up)
+SERVE = 19
+SLEEP = 20  # ns
+
+OPERATION_NAMES = (
+    "HALT JUMP ARRIVE CPU STAMP ENQUEUE PRODUCE_NEXT SEND_REQUEST SEND_ANSWER ACK RECV BRANCH_KIND APPEND COMPLETE_NEXT "
+    "FETCH_EVAL FETCH_SEND DELIVER POLL NEXT SERVE SLEEP"
+).split()
+
+# Where a CPU operation takes its counts (records, bytes, batches) and its entity from.
+RECORD_IN = 0  # one record of the input topic; entity: the record
+RECORD_OUT = 1  # one record of the output topic; entity: the record
+MESSAGE = 2  # the message at hand (a batch: its first record; a fetch: the consumer's answers so far)
+POLLED = 3  # the records of the poll; entity: the thread's polls so far
+WAKES = 4  # no counts; entity: the thread's wake-ups so far
+IF_SLEPT = 5  # as WAKES, and only when ARRIVE slept for this record
+
+ONE = 0
+OF_POLL = 1
+
+# Kinds of message.
+PRODUCE = 0
+FETCH = 1
+EXPIRED = 2
+
+# Stamp columns, numbered as analysis.columns.STAMP_COLUMNS.
+CREATED, SENT, APPENDED, FETCHED, SCORE_BEGIN, SCORE_END, PRODUCED, ACKED, OUT_APPENDED = range(9)
+STAMPS = 9
+
+#: Cost operand of a fetch: broker.fetch or broker.fetch_empty (consumer.* likewise) by what the message carries.
+FETCH_OR_EMPTY = 1
+
+
+@dataclass
+class Program:
+    """A list of operations under construction; labels are names, resolved by `build`."""
+
+    name: str
+    _operations: list[tuple[int, int | str, int | str, int | str]] = field(default_factory=list)
+    _labels: dict[str, int] = field(default_factory=dict)
+
+    def label(self, name: str) -> Program:
+        """Names the place of the next operation."""
+        self._labels[name] = len(self._operations)
+        return self
+
+    def do(self, code: int, a: int | str = 0, b: int | str = 0, c: int | str = 0) -> Program:
+        """Appends one operation; a string operand is a label."""
+        self._operations.append((code, a, b, c))
+        return self
+
+    def build(self) -> tuple[tuple[int, int, int, int], ...]:
+        """The operations with every label resolved.  Raises KeyError for an unknown label."""
+
+        def resolve(x: int | str) -> int:
+            return self._labels[x] if isinstance(x, str) else x
+
+        return tuple((code, resolve(a), resolve(b), resolve(c)) for code, a, b, c in self._operations)

@@ -1,0 +1,288 @@
+"""A scenario and a calibration become a system: threads with programs on hosts, and the integers they need.
+
+Both executors read this and nothing else.  Nothing here is measured: every cost comes from the calibration.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios import arrivals, profiles
+from scenarios.draws import TABLE_SIZE
+from scenarios.spec import DELIVERY_POLL_NS, Scenario
+from sim import programs
+from sim.costs import BACKGROUND_PARTS, CPU_COSTS, Calibration, CpuCost
+from sim.programs import Operations
+
+Int64s = NDArray[np.int64]
+#: Coefficients of CPU costs are integers in 1/1024 ns, residuals in 1/65536.
+COST_BITS = 10
+RESIDUAL_BITS = 16
+COLLECTOR_POLL_RECORDS = 10_000
+INPUT, OUTPUT = 0, 1
+
+
+class SystemError_(Exception):
+    """The scenario asks for something the calibration cannot answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One thread: its place in the lists below is its number."""
+
+    name: str  # unique, e.g. "worker.0.app"
+    process: str  # as in host.parquet, e.g. "worker.0"
+    part: str  # generator | broker | engine | collector | host
+    host: int
+    program: Operations
+    index: int = 0  # of its generator, producer, consumer or worker
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    name: str
+    cores: int
+    slice_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """A producer client: its thread, the application thread that gets its deliveries (-1: none), its lanes."""
+
+    client: int
+    application: int
+    topic: int
+    first_partition: int
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    client: int
+    application: int
+    topic: int
+    first_partition: int
+    partitions: int
+    max_poll_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Coefficients in 1/1024 ns; `residual` is a table of TABLE_SIZE factors in 1/65536, or None."""
+
+    fixed: int
+    batch: int
+    record: int
+    point: int
+    byte: int
+    residual: Int64s | None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    seed: int
+    hosts: tuple[Host, ...]
+    threads: tuple[Thread, ...]
+    producers: tuple[Producer, ...]
+    consumers: tuple[Consumer, ...]
+    generators: tuple[int, ...]  # application threads
+    broker_threads: tuple[int, ...]
+    workers: tuple[int, ...]  # application threads
+    costs: tuple[Cost, ...]
+    wake: Int64s
+    timer: Int64s
+    network: Int64s
+    # records
+    created: Int64s
+    partition: Int64s
+    backlog: int
+    points: int
+    record_bytes: tuple[int, int]  # input, output
+    partitions: int
+    # client settings
+    linger_ns: int
+    batch_records: int
+    batch_bytes: int
+    max_in_flight: int
+    fetch_min_bytes: int
+    fetch_max_wait_ns: int
+    fetch_max_bytes: int
+    partition_fetch_bytes: int
+    queued_records: int
+    queued_bytes: int
+    fetch_backoff_ns: int
+    delivery_poll_ns: int
+    # life of the run
+    load_ns: int
+    horizon_ns: int
+    extrapolated: tuple[str, ...] = field(default=())
+
+    @property
+    def records(self) -> int:
+        """Records of the run, the backlog's included."""
+        return len(self.created)
+
+    @property
+    def backlog_batch_records(self) -> int:
+        """Records in one batch of a prefilled backlog."""
+        return max(1, min(self.batch_records, self.batch_bytes // self.record_bytes[INPUT]))
+
+
+def spread_quantiles(quantiles: tuple[float, ...], scale: float = 1.0) -> Int64s:
+    """Brings a short table of evenly spaced quantiles (or one constant) to TABLE_SIZE integers by linear interpolation."""
+    q = np.asarray(quantiles if len(quantiles) > 1 else (quantiles[0], quantiles[0]), dtype=np.float64)
+    at = np.arange(TABLE_SIZE) * ((len(q) - 1) / (TABLE_SIZE - 1))
+    return np.round(np.interp(at, np.arange(len(q)), q) * scale).astype(np.int64)
+
+
+def score_ns(table: dict[int, float], points: int) -> float:
+    """CPU ns of scoring `points`: log-log inside the measured table, in proportion outside it."""
+    if not table:
+        return 0.0
+    if points in table:
+        return table[points]
+    known = sorted(table)
+    if points < known[0]:
+        return table[known[0]] * points / known[0]
+    if points > known[-1]:
+        return table[known[-1]] * points / known[-1]
+    right = next(k for k in known if k > points)
+    left = known[known.index(right) - 1]
+    share = (math.log(points) - math.log(left)) / (math.log(right) - math.log(left))
+    return math.exp(math.log(table[left]) + share * (math.log(table[right]) - math.log(table[left])))
+
+
+def range_assignment(partitions: int, members: int) -> list[tuple[int, int]]:
+    """(first partition, count) of each member, as Kafka's range assignor gives them."""
+    each, rest = divmod(partitions, members)
+    out, first = [], 0
+    for m in range(members):
+        n = each + (1 if m < rest else 0)
+        out.append((first, n))
+        first += n
+    return out
+
+
+def _latency(calibration: Calibration, name: str) -> Int64s:
+    entry = calibration.latency.get(name)
+    return spread_quantiles(entry.quantiles_ns if entry else (0.0,))
+
+
+def _scaled(x: float) -> int:
+    return int(round(x * (1 << COST_BITS)))
+
+
+def _cost(c: CpuCost | None, fixed_ns: float | None = None) -> Cost:
+    c = c or CpuCost()
+    residual = spread_quantiles(c.residual, float(1 << RESIDUAL_BITS)) if c.residual else None
+    fixed = c.fixed_ns.value if fixed_ns is None else fixed_ns
+    return Cost(
+        _scaled(fixed), _scaled(c.batch_ns.value), _scaled(c.record_ns.value), _scaled(c.point_ns.value), _scaled(c.byte_ns.value), residual
+    )
+
+
+def build(scenario: Scenario, calibration: Calibration) -> System:
+    """Lays out the Python engine's pipeline.
+
+    Raises:
+        SystemError_: the scenario needs something this calibration or simulator does not have.
+    """
+    if scenario.engine.kind != "python":
+        raise SystemError_(f"engine.kind: {scenario.engine.kind}: the simulator has no programs for it yet; python is there")
+    w, b = scenario.workload, scenario.broker
+    load_ns = w.warmup_ns + w.duration_ns
+    due = np.asarray(arrivals.schedule(w.arrival, load_ns, w.seed), dtype=np.int64)
+    if w.records is not None:
+        due = due[: w.records]
+    created = np.concatenate([np.zeros(w.backlog_records, dtype=np.int64), due])
+    partition = np.asarray(arrivals.partition_of(scenario, len(created)), dtype=np.int64)
+
+    host_names = {"default": calibration.host.cores}
+    host_names.update({name: spec.cores for name, spec in scenario.hosts.hosts.items()})
+    used = sorted({scenario.hosts.parts.get(part, "default") for part in ("generator", "broker", "engine", "collector")})
+    hosts = tuple(Host(name, host_names[name], calibration.host.slice_ns) for name in used)
+    on = {part: used.index(scenario.hosts.parts.get(part, "default")) for part in ("generator", "broker", "engine", "collector")}
+    on["host"] = on["broker"]
+
+    threads: list[Thread] = []
+
+    def add(name: str, process: str, part: str, program: Operations, index: int = 0) -> int:
+        threads.append(Thread(name, process, part, on[part], program, index))
+        return len(threads) - 1
+
+    producers: list[Producer] = []
+    consumers: list[Consumer] = []
+    gens = [add(f"generator.{g}.app", f"generator.{g}", "generator", programs.generator(), g) for g in range(w.producers)]
+    for g in range(w.producers):
+        client = add(f"generator.{g}.client", f"generator.{g}", "generator", programs.producer_client(), len(producers))
+        producers.append(Producer(client, -1, INPUT, 0, b.partitions))
+    brokers = [add(f"broker.{k}", "broker", "broker", programs.broker_thread(), k) for k in range(b.io_threads)]
+    apps = []
+    for n, (first, count) in enumerate(range_assignment(b.partitions, scenario.engine.parallelism)):
+        fetcher = add(f"worker.{n}.consumer", f"worker.{n}", "engine", programs.consumer_client(), len(consumers))
+        app = add(f"worker.{n}.app", f"worker.{n}", "engine", programs.python_worker(), n)
+        client = add(f"worker.{n}.producer", f"worker.{n}", "engine", programs.producer_client(), len(producers))
+        consumers.append(Consumer(fetcher, app, INPUT, first, count, b.consumer.max_poll_records))
+        producers.append(Producer(client, app, OUTPUT, first, count))
+        apps.append(app)
+    fetcher = add("collector.consumer", "collector", "collector", programs.consumer_client(), len(consumers))
+    app = add("collector.app", "collector", "collector", programs.collector(), 0)
+    consumers.append(Consumer(fetcher, app, OUTPUT, 0, b.partitions, COLLECTOR_POLL_RECORDS))
+
+    costs = [
+        _cost(calibration.cpu.get(name), score_ns(calibration.score_table, w.points) if name == "worker.score" else None)
+        for name in CPU_COSTS
+    ]
+    for i, part in enumerate(BACKGROUND_PARTS):
+        value = calibration.background_ns_per_s.get(part)
+        work = round(value.value / 100) if value else 0
+        costs.append(Cost(work << COST_BITS, 0, 0, 0, 0, None))
+        if value is not None and value.value > 0:
+            add(f"{part}.background", "broker" if part == "broker" else f"{part}.background", part, programs.background(i), i)
+
+    sizes = calibration.sizes_bytes
+    pad = w.payload.pad_bytes
+
+    def size(direction: str) -> int:
+        return max(1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points) + pad)
+
+    profile = profiles.PROFILES[b.client_profile]
+    load_ns = load_ns if w.arrival.rate_per_s > 0 or not w.backlog_records else 0
+    return System(
+        seed=w.seed,
+        hosts=hosts,
+        threads=tuple(threads),
+        producers=tuple(producers),
+        consumers=tuple(consumers),
+        generators=tuple(gens),
+        broker_threads=tuple(brokers),
+        workers=tuple(apps),
+        costs=tuple(costs),
+        wake=_latency(calibration, "wake"),
+        timer=_latency(calibration, "timer"),
+        network=_latency(calibration, "network"),
+        created=created,
+        partition=partition,
+        backlog=w.backlog_records,
+        points=w.points,
+        record_bytes=(size("input"), size("output")),
+        partitions=b.partitions,
+        linger_ns=b.producer.linger_ns,
+        batch_records=b.producer.batch_records,
+        batch_bytes=b.producer.batch_bytes,
+        max_in_flight=b.producer.max_in_flight,
+        fetch_min_bytes=b.consumer.fetch_min_bytes,
+        fetch_max_wait_ns=b.consumer.fetch_max_wait_ns,
+        fetch_max_bytes=b.consumer.fetch_max_bytes,
+        partition_fetch_bytes=b.consumer.partition_fetch_bytes,
+        queued_records=b.consumer.queued_records,
+        queued_bytes=b.consumer.queued_bytes,
+        fetch_backoff_ns=profile.fetch_backoff_ns,
+        delivery_poll_ns=DELIVERY_POLL_NS,
+        load_ns=load_ns,
+        horizon_ns=w.warmup_ns + w.duration_ns + w.drain_ns,
+    )

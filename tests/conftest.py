@@ -1,0 +1,34 @@
+"""What every test shares: `kafka` tests skip by name where Java or Maven is missing, and folders for runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The first example may compile the loop, so a deadline would measure numba, not the code under test.
+settings.register_profile("weir", deadline=None, print_blob=True)
+settings.load_profile("weir")
+
+#: What a real broker needs on the PATH.
+KAFKA_TOOLS = ("java", "mvn")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [tool for tool in KAFKA_TOOLS if shutil.which(tool) is None]
+    if not missing:
+        return
+    skip = pytest.mark.skip(reason=f"needs a real broker: {' and '.join(missing)} not on the PATH")
+    for item in items:
+        if item.get_closest_marker("kafka") is not None:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """An empty folder that stands for `runs/`."""
+    path = tmp_path / "runs"
+    path.mkdir()
+    return path

@@ -1,0 +1,80 @@
+"""`python -m scenarios`: exit codes, where messages go, and that the defaults are every setting."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from scenarios.cli import reported
+from scenarios.defaults import defaults_yaml
+from scenarios.errors import ScenarioError
+from scenarios.load import load
+from scenarios.schema import dotted_keys
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scenarios", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_validate_tells_good_from_bad(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("engine: {paralelism: 4}\n", encoding="utf-8")
+    done = run("validate", "scenarios/scalability.yaml", str(bad), "--set", "sweep.repeats=5")
+    assert done.returncode == 2
+    assert done.stdout == "scenarios/scalability.yaml: ok: scalability, 6 points x 5 repeats = 30 runs\n"
+    assert done.stderr.splitlines()[0].startswith(f"{bad}:1:10: engine.paralelism: unknown key")
+    assert "Traceback" not in done.stderr
+    assert run("validate", "scenarios/first_light.yaml").returncode == 0
+
+
+def test_schema_and_defaults_are_printed() -> None:
+    schema = run("schema")
+    assert schema.returncode == 0
+    assert json.loads(schema.stdout)["additionalProperties"] is False
+    defaults = run("defaults")
+    assert (defaults.returncode, defaults.stdout) == (0, defaults_yaml())
+
+
+def uncommented(text: str) -> str:
+    return "\n".join(line.removeprefix("# ") for line in text.splitlines()[2:])
+
+
+def flat(data: dict[str, Any], prefix: str = "") -> set[str]:
+    keys: set[str] = set()
+    for key, value in data.items():
+        keys.add(prefix + key)
+        if isinstance(value, dict):
+            keys |= flat(value, f"{prefix}{key}.")
+    return keys
+
+
+def test_defaults_hold_every_setting_and_load(tmp_path: Path) -> None:
+    yaml = YAML(typ="safe")
+    everything = flat(yaml.load(uncommented(defaults_yaml())))
+    assert everything == {key for key in dotted_keys() if not key.startswith("hosts.")}
+    path = tmp_path / "d.yaml"
+    path.write_text(defaults_yaml(), encoding="utf-8")
+    plain = tmp_path / "p.yaml"
+    plain.write_text("name: unnamed\nworkload: {arrival: {rate: 5 /s}}\n", encoding="utf-8")
+    assert load(path, ["workload.arrival.rate=5 /s"]) == load(plain)
+
+
+def test_reported_gives_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, reported():
+        raise ScenarioError("f.yaml", 3, 4, "engine.kind", "no")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "f.yaml:3:4: engine.kind: no\n"
+    with pytest.raises(SystemExit) as caught, reported():
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+    with pytest.raises(ZeroDivisionError), reported():
+        _ = 1 // 0

@@ -1,0 +1,131 @@
+"""Every shipped scenario loads, expands, comes back from its resolved form, and fits the JSON Schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from scenarios.arrivals import schedule
+from scenarios.json_schema import json_schema
+from scenarios.load import expand, from_resolved, load, resolved
+
+ROOM = Path(__file__).resolve().parents[2] / "scenarios"
+SHIPPED = sorted(ROOM.rglob("*.yaml"))
+NAMES = [str(path.relative_to(ROOM)) for path in SHIPPED]
+
+EXPECTED = {
+    "first_light.yaml": 1,
+    "scalability.yaml": 6,
+    "scalability/large.yaml": 5,
+    "scalability/small.yaml": 5,
+    "input_rate/debug.yaml": 1,
+    "input_rate/small.yaml": 1,
+    "input_rate/large.yaml": 3,
+    "batch_size/small.yaml": 1,
+    "batch_size/large.yaml": 3,
+    "bursty/debug.yaml": 1,
+    "bursty/large.yaml": 2,
+    "profile/ffnn.yaml": 1,
+    "profile/quick.yaml": 1,
+    "check/python.yaml": 1,
+    "check/quick.yaml": 1,
+}
+
+
+def test_what_is_shipped_is_what_is_expected() -> None:
+    assert {name: len(expand(ROOM / name)) for name in NAMES} == EXPECTED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_and_comes_back(name: str) -> None:
+    scenario = load(ROOM / name)
+    assert from_resolved(resolved(scenario)) == scenario
+    for _, point in expand(ROOM / name):
+        assert from_resolved(resolved(point)) == point
+    head = (ROOM / name).read_text(encoding="utf-8").splitlines()[0]
+    assert head.startswith("# "), "a header says what it is"
+
+
+def test_names_are_unique() -> None:
+    names = [load(path).name for path in SHIPPED]
+    assert len(set(names)) == len(names)
+
+
+def test_the_scalability_scenario_is_crayfishs() -> None:
+    scenario = load(ROOM / "scalability.yaml")
+    assert scenario.workload.arrival.rate_per_s == 30_000
+    assert scenario.broker.partitions == 32
+    assert {name: host.cores for name, host in scenario.hosts.hosts.items()} == {
+        "generator": 32,
+        "broker": 16,
+        "engine": 64,
+        "collector": 4,
+    }
+    assert scenario.sweep == {"engine.parallelism": [1, 2, 4, 8, 16, 32]}
+    assert scenario.calibration is None
+
+
+def test_the_bursty_debug_schedule_has_its_bursts() -> None:
+    scenario = load(ROOM / "bursty/debug.yaml")
+    load_ns = scenario.workload.warmup_ns + scenario.workload.duration_ns
+    times = schedule(scenario.workload.arrival, load_ns, 1)
+    at_switch = [int((times == at * 10**9).sum()) for at in (12, 15, 27, 30)]
+    assert at_switch == [56, 36, 56, 36]
+
+
+def fits(schema: dict[str, Any], value: Any, root: dict[str, Any], at: str) -> list[str]:
+    """What is wrong with a value by the part of JSON Schema that ours uses."""
+    if "$ref" in schema:
+        return fits(root["$defs"][schema["$ref"].rpartition("/")[2]], value, root, at)
+    if "anyOf" in schema:
+        found = [fits(option, value, root, at) for option in schema["anyOf"]]
+        return [] if any(not wrong for wrong in found) else found[0]
+    if "enum" in schema or "const" in schema:
+        return [] if value in schema.get("enum", [schema.get("const")]) else [f"{at}: {value!r}"]
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+    kinds["null"] = type(None)
+    declared = schema.get("type", [])
+    declared = [declared] if isinstance(declared, str) else declared
+    if declared and not any(isinstance(value, kinds[kind]) for kind in declared):  # type: ignore[arg-type]
+        return [f"{at}: {value!r} is not {declared}"]
+    wrong: list[str] = []
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for key, inner in value.items():
+            more = schema.get("additionalProperties", True)
+            if key in properties:
+                wrong += fits(properties[key], inner, root, f"{at}.{key}")
+            elif more is False:
+                wrong.append(f"{at}.{key} is not in the schema")
+            elif isinstance(more, dict):
+                wrong += fits(more, inner, root, f"{at}.{key}")
+    if isinstance(value, list) and "items" in schema:
+        for item in value:
+            wrong += fits(schema["items"], item, root, f"{at}[]")
+    return wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fits_the_json_schema(name: str) -> None:
+    schema = json_schema()
+    data = YAML(typ="safe").load(ROOM / name)
+    assert fits(schema, data, schema, "") == []
+
+
+def test_the_json_schema_refuses_a_wrong_key_and_type() -> None:
+    schema = json_schema()
+    assert fits(schema, {"engine": {"paralelism": 3}}, schema, "")
+    assert fits(schema, {"workload": {"arrival": {"rate": 3}}}, schema, "")
+    assert fits(schema, {"slo": {"latency_p98": "3 ms"}}, schema, "")
+    assert not fits(schema, {"model": "ffnn", "hosts": {"engine": {"cores": 4}}}, schema, "")
+    assert not fits(schema, {"model": {"name": "ffnn"}, "hosts": "this"}, schema, "")
+
+
+def test_the_json_schema_states_defaults_with_units() -> None:
+    definitions = json_schema()["$defs"]
+    assert definitions["Producer"]["properties"]["linger"]["default"] == "5 ms"
+    assert definitions["Producer"]["properties"]["batch_bytes"]["default"] == "1 MB"
+    assert definitions["Profile"]["properties"]["lingers"]["default"] == ["0 s", "5 ms", "50 ms"]
