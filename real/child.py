@@ -70,7 +70,7 @@ def main(body: Callable[[Child], None]) -> None:
     child = Child(orjson.loads(Path(sys.argv[1]).read_bytes()))
     try:
         body(child)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the last words of the process, whatever ended it
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
@@ -92,7 +92,7 @@ def exact_timers() -> None:
 
 def thread_ids() -> set[int]:
     """Threads of this process."""
-    return {int(tid) for tid in os.listdir("/proc/self/task")}
+    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
 
 
 def settled_threads(quiet_s: float = 0.05, limit_s: float = 2.0) -> set[int]:

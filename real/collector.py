@@ -44,7 +44,7 @@ class Collector:
         settle()
         app = threading.get_native_id()
         self.child.say("ready", app=app, consumer=sorted(settled_threads() - {app}))
-        with open(config["rows"], "wb", buffering=0) as file:
+        with Path(config["rows"]).open("wb", buffering=0) as file:
             self._collect(file)
             file.write(self.rows)
         self.child.say("done", requests=self.requests.samples)
@@ -91,9 +91,7 @@ class Collector:
 
 
 def _body(child: Child) -> None:
-    collector = Collector(child)
-    Path(child.config["rows"]).touch()
-    collector.run()
+    Collector(child).run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ broker's own counts are the sums of what its clients sent it; nothing else talks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,8 @@ class Window:
         whole = Times()
         for times in spent(self.begin.threads.get(name, {}), self.end.threads[name]).values():
             whole += times
+        if name in self.begin.cpu_ns and name in self.end.cpu_ns:
+            whole = replace(whole, cpu_ns=self.end.cpu_ns[name] - self.begin.cpu_ns[name])
         return whole
 
 

@@ -1,10 +1,11 @@
 """What can go wrong in the harness, as a tree; each error names what it was about.
 
-    HarnessError             the run could not be made (exit code 1)
-      BrokerError            the broker did not start, or does not answer
-      ChildDied              a process of the run ended by itself; carries its last words
-      DeadlinePassed         the run, or a step of it, took longer than it may
-    Refused                  what was asked cannot be run here (exit code 2); names the scenario's key
+- HarnessError: the run could not be made (exit code 1)
+    - BrokerError: the broker did not start, or does not answer
+    - ChildDiedError: a process of the run ended by itself; carries its last words
+    - DeadlineError: the run, or a step of it, took longer than it may
+    - BacklogLostError: the mock broker was about to drop records it has acknowledged
+- RefusedError: what was asked cannot be run here (exit code 2); names the scenario's key
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class BrokerError(HarnessError):
     """The broker did not start, or does not answer."""
 
 
-class ChildDied(HarnessError):
+class ChildDiedError(HarnessError):
     """A process of the run ended by itself.
 
     Attributes:
@@ -34,11 +35,15 @@ class ChildDied(HarnessError):
         self.name, self.code, self.last_words = name, code, last_words
 
 
-class DeadlinePassed(HarnessError):
+class DeadlineError(HarnessError):
     """A run, or a step of it, took longer than it may."""
 
 
-class Refused(Exception):
+class BacklogLostError(HarnessError):
+    """The mock broker was about to drop records it has acknowledged."""
+
+
+class RefusedError(Exception):
     """What was asked cannot be run here.
 
     Attributes:

@@ -137,9 +137,7 @@ def _offsets(offset: Ints, partition: Ints, state: Ints) -> Ints:
     return result
 
 
-def _rest(
-    outcome: NDArray[np.int8], state: Ints, offset: Ints, partition: Ints, committed: Mapping[int, int]
-) -> None:
+def _rest(outcome: NDArray[np.int8], state: Ints, offset: Ints, partition: Ints, committed: Mapping[int, int]) -> None:
     open_ = (outcome < 0) & (state == ACKNOWLEDGED)
     position = np.zeros(int(partition.max(initial=0)) + 1, np.int64)
     for p, at in committed.items():

@@ -7,6 +7,7 @@ folder.  A child that ends unasked is an error that carries those words.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -23,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from real import reaper
-from real.errors import ChildDied, DeadlinePassed, HarnessError
+from real.errors import ChildDiedError, DeadlineError, HarnessError
 from real.procfs import start_time
 
 PREFIX = "weir-harness-"
@@ -90,9 +91,9 @@ class Process:
         except OSError:
             return ""
 
-    def died(self) -> ChildDied:
+    def died(self) -> ChildDiedError:
         """Its end as an error."""
-        return ChildDied(self.name, self.popen.wait(), self.last_words())
+        return ChildDiedError(self.name, self.popen.wait(), self.last_words())
 
 
 class Supervisor:
@@ -120,6 +121,11 @@ class Supervisor:
         )
         self._tell(f"dir {self.directory}")
 
+    @property
+    def reaper_pid(self) -> int:
+        """The reaper's process."""
+        return self._reaper.pid
+
     def __enter__(self) -> Self:
         return self
 
@@ -137,15 +143,15 @@ class Supervisor:
             What it said (the end of it).
 
         Raises:
-            ChildDied: It failed.
-            DeadlinePassed: It took longer than that.
+            ChildDiedError: It failed.
+            DeadlineError: It took longer than that.
         """
         process = self.spawn(name, command)
         process.expected = True
         try:
             code = process.popen.wait(limit_s)
         except subprocess.TimeoutExpired:
-            raise DeadlinePassed(f"{name} took longer than {limit_s:.0f} s:\n{process.last_words()}") from None
+            raise DeadlineError(f"{name} took longer than {limit_s:.0f} s:\n{process.last_words()}") from None
         finally:
             self.kill([process])
         if code:
@@ -160,13 +166,15 @@ class Supervisor:
         root = str(Path(__file__).resolve().parents[1])
         paths = [root, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)]
         # One thread for numerical libraries: parallelism is the engine's.
-        env = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        # What a library leaves in the temporary folder goes with ours.
+        env = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(self.directory), **threads}
         return self._start(name, [sys.executable, "-m", module, str(path)], env, talks=True)
 
     def _start(self, name: str, command: Sequence[str], env: Mapping[str, str], *, talks: bool) -> Process:
         self._serial += 1
         log = self.directory / f"{self._serial}-{name}.log"
-        with open(log, "wb") as file:
+        with log.open("wb") as file:
             popen = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
@@ -187,7 +195,7 @@ class Supervisor:
         """Takes reports for at most that long, returning after the first; notices ends.
 
         Raises:
-            ChildDied: A process ended unasked.
+            ChildDiedError: A process ended unasked.
         """
         if not self._selector.get_map():
             time.sleep(max(0.0, timeout_s))
@@ -198,7 +206,7 @@ class Supervisor:
         self.check()
 
     def check(self) -> None:
-        """Raises `ChildDied` for a process that ended unasked."""
+        """Raises `ChildDiedError` for a process that ended unasked."""
         for process in self.processes:
             if not process.expected and not process.alive():
                 raise process.died()
@@ -229,6 +237,9 @@ class Supervisor:
         self.stop(processes, term=False)
 
     def _forget(self, process: Process) -> None:
+        if process not in self.processes:
+            return
+        self.processes.remove(process)
         for pipe in (process.popen.stdin, process.popen.stdout):
             if pipe is None:
                 continue
@@ -238,8 +249,6 @@ class Supervisor:
                 pipe.close()
             except OSError:
                 continue  # an order it never read
-        if process in self.processes:
-            self.processes.remove(process)
         self._tell(f"ended {process.pid}")
 
     def _tell(self, line: str) -> None:
@@ -259,10 +268,8 @@ class Supervisor:
             process.popen.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
         assert self._reaper.stdin is not None
-        try:
+        with contextlib.suppress(OSError):  # gone before us, with nothing left to end
             self._reaper.stdin.close()
-        except OSError:
-            pass  # gone before us, with nothing left to end
         try:
             self._reaper.wait(2 * _STOP_S)
         except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 TOKEN = "WEIR_HARNESS"
 _SCANS, _PAUSE_S, _LIMIT_S = 2, 0.1, 5.0
@@ -23,12 +24,11 @@ def marked(token: str) -> list[int]:
     """Processes whose environment carries the token."""
     wanted = f"{TOKEN}={token}\0".encode()
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if wanted in file.read():
-                        found.append(int(name))
+                if wanted in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
             except OSError:
                 continue  # ended, or another user's
     return found

@@ -5,6 +5,7 @@ Both are read by the harness from outside, so a process under measurement spends
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real.procfs import Cores, Times, cores, rss_bytes, total
+from real.procfs import Cores, Times, cores, process_cpu_ns, rss_bytes, total
 from real.procfs import threads as threads_of
 from real.wire import Slots
 
@@ -36,18 +37,24 @@ class Snapshot:
         at_ns: Real-time clock.
         threads: Part -> thread -> times; a part whose threads are unknown is absent.
         slots: Part -> its counters.
+        cpu_ns: Part -> CPU of its whole process; a part that is no process of its own is absent.
         cores: The host's cores.
     """
 
     at_ns: int
     threads: dict[str, dict[int, Times]]
     slots: dict[str, list[int]]
+    cpu_ns: dict[str, int]
     cores: Cores
 
 
 def process_part(pid: int, slots: Slots | None = None) -> Part:
     """A part that is a process of its own."""
     return Part(pid, lambda wakeups: threads_of(pid, wakeups=wakeups), slots)
+
+
+def _cpu_ns(part: Part) -> int | None:
+    return None if part.pid is None else process_cpu_ns(part.pid)
 
 
 class Sampler:
@@ -63,11 +70,12 @@ class Sampler:
         threads = {}
         slots = {name: part.slots.copy() for name, part in self.parts.items() if part.slots is not None}
         at, host = time.time_ns(), cores()
+        cpu = {name: used for name, part in self.parts.items() if (used := _cpu_ns(part)) is not None}
         for name, part in self.parts.items():
             found = part.read(True)
             if found is not None:
                 threads[name] = found
-        return Snapshot(at, threads, slots, host)
+        return Snapshot(at, threads, slots, cpu, host)
 
     def second(self, ended: int) -> None:
         """Takes the sample at the end of a second of the run; the first call only sets the start."""
@@ -75,7 +83,7 @@ class Sampler:
         for name, part in self.parts.items():
             found = part.read(False)
             if found:
-                times[name] = total(found)
+                times[name] = dataclasses.replace(total(found), cpu_ns=_cpu_ns(part) or total(found).cpu_ns)
         if self._last is not None and ended >= 0:
             before_cores, before = self._last
             for number, (now, then) in enumerate(zip(host.used_ns, before_cores.used_ns, strict=False)):
@@ -84,7 +92,7 @@ class Sampler:
                 used = now_times - before.get(name, Times())
                 pid = self.parts[name].pid
                 rss = rss_bytes(pid) if pid is not None else -1
-                # A thread that ended took its time with it: never below zero.
+                # A thread that ended took its waiting with it: never below zero.
                 self._rows.append((ended, "process", name, max(0, used.cpu_ns), max(0, used.wait_ns), rss))
         self._last = (host, times)
 

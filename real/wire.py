@@ -93,7 +93,7 @@ class Slots:
         values: int64 memory view; plain reads and writes.
     """
 
-    def __init__(self, path: Path, count: int, *, create: bool = False) -> None:
+    def __init__(self, path: Path | str, count: int, *, create: bool = False) -> None:
         self._map = _mapped(path, 8 * count, create)
         self.values: Any = memoryview(self._map).cast("q")
 
@@ -110,7 +110,7 @@ class Rows:
         capacity: Rows it has room for.
     """
 
-    def __init__(self, path: Path, row: struct.Struct, capacity: int, *, create: bool = False) -> None:
+    def __init__(self, path: Path | str, row: struct.Struct, capacity: int, *, create: bool = False) -> None:
         self.capacity = max(1, capacity)
         self.buffer = _mapped(path, self.capacity * row.size, create)
 
@@ -124,8 +124,8 @@ def read_rows(path: Path, row: struct.Struct) -> NDArray[np.int64]:
     return values[: len(values) // width * width].reshape(-1, width)
 
 
-def _mapped(path: Path, size: int, create: bool) -> mmap.mmap:
-    with open(path, "w+b" if create else "r+b") as file:
+def _mapped(path: Path | str, size: int, create: bool) -> mmap.mmap:
+    with Path(path).open("w+b" if create else "r+b") as file:
         if create:
             file.truncate(size)
         return mmap.mmap(file.fileno(), size)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from real.errors import Refused
+from real.errors import RefusedError
 
 if TYPE_CHECKING:
     from real.brokers.base import Broker
@@ -30,9 +30,9 @@ def make(settings: spec.Broker, supervisor: Supervisor, say: Callable[[str], Non
         say: Takes lines of progress.
 
     Raises:
-        Refused: No such kind, or this machine cannot run it.
+        RefusedError: No such kind, or this machine cannot run it.
     """
     if settings.kind not in KINDS:
-        raise Refused("broker.kind", f"no broker {settings.kind!r}; there are {', '.join(KINDS)}")
+        raise RefusedError("broker.kind", f"no broker {settings.kind!r}; there are {', '.join(KINDS)}")
     broker: Broker = import_module(KINDS[settings.kind]).make(settings, supervisor, say)
     return broker

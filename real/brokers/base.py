@@ -74,7 +74,7 @@ class Broker(ABC):
             BrokerError: The broker refuses.
         """
         from confluent_kafka import KafkaException
-        from confluent_kafka.admin import NewTopic
+        from confluent_kafka.cimpl import NewTopic
 
         config = {"message.timestamp.type": "LogAppendTime"}
         topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config) for name in names]
@@ -109,6 +109,10 @@ class Broker(ABC):
                 future.result(timeout=40)
             except KafkaException:
                 continue
+
+    def topic_names(self) -> list[str]:
+        """Every topic it has."""
+        return list(self._admin().list_topics(timeout=10).topics)
 
     def _admin(self) -> Any:
         from confluent_kafka.admin import AdminClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from real.brokers.base import Broker
-from real.errors import Refused
+from real.errors import RefusedError
 from real.processes import Supervisor
 from scenarios import spec
 
@@ -15,7 +15,7 @@ _ANSWER_S = 15.0
 def make(settings: spec.Broker, supervisor: Supervisor, say: Callable[[str], None]) -> Broker:
     """See `real.brokers.make`."""
     if not settings.bootstrap:
-        raise Refused("broker.bootstrap", "a broker of kind external needs its address, host:port")
+        raise RefusedError("broker.bootstrap", "a broker of kind external needs its address, host:port")
     return External(settings.bootstrap)
 
 
@@ -30,10 +30,13 @@ class External(Broker):
 
     @property
     def bootstrap(self) -> str:
+        """See `Broker.bootstrap`."""
         return self._bootstrap
 
     def start(self) -> None:
+        """See `Broker.start`."""
         self._until_ready(lambda: None, f"the broker at {self._bootstrap}", _ANSWER_S)
 
     def stop(self) -> None:
+        """See `Broker.stop`."""
         self._admin_client = None

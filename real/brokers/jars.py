@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from real.errors import BrokerError, HarnessError, Refused
+from real.errors import BrokerError, HarnessError, RefusedError
 from real.processes import Supervisor
 
 JVM = Path(__file__).resolve().parents[1] / "jvm"
@@ -30,11 +30,11 @@ def java() -> str:
     """The Java launcher.
 
     Raises:
-        Refused: There is none.
+        RefusedError: There is none.
     """
     found = shutil.which("java")
     if found is None:
-        raise Refused("broker.kind", "kafka needs Java 17 (no java on the PATH); --broker mock needs none")
+        raise RefusedError("broker.kind", "kafka needs Java 17 (no java on the PATH); --broker mock needs none")
     return found
 
 
@@ -47,7 +47,7 @@ def jars(part: str, supervisor: Supervisor, say: Callable[[str], None]) -> Path:
         say: Takes lines of progress.
 
     Raises:
-        Refused: They are not there yet and Maven is not on the PATH.
+        RefusedError: They are not there yet and Maven is not on the PATH.
         BrokerError: Maven could not fetch them; carries its last words.
     """
     pom = JVM / part / "pom.xml"
@@ -56,7 +56,9 @@ def jars(part: str, supervisor: Supervisor, say: Callable[[str], None]) -> Path:
         return folder
     maven = shutil.which("mvn")
     if maven is None:
-        raise Refused("broker.kind", "kafka needs Maven once, to fetch its jars (no mvn on the PATH); --broker mock")
+        raise RefusedError(
+            "broker.kind", "kafka needs Maven once, to fetch its jars (no mvn on the PATH); --broker mock"
+        )
     say(f"fetching the jars of the {part} into {folder} (once)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{part}-", dir=folder.parent) as temporary:

@@ -21,6 +21,8 @@ from real.processes import Process, Supervisor
 from scenarios import spec
 
 JVM_OPTIONS = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+#: Compiler threads stay, so that their CPU is still there to be read.
+_OBSERVABLE = ("-XX:-UseDynamicNumberOfCompilerThreads",)
 #: A group's first join waits this long for the other workers, so that they are assigned at once.
 JOIN_DELAY_MS = 300
 RETENTION_BYTES = 2 << 30  # a partition; a run that overflows it shows its loss
@@ -80,13 +82,16 @@ class Kafka(Broker):
 
     @property
     def bootstrap(self) -> str:
+        """See `Broker.bootstrap`."""
         return f"127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int | None:
+        """See `Broker.pid`."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
+        """See `Broker.start`."""
         lib = jars("broker", self._supervisor, self._say)
         self.version = next((j.stem.rpartition("-")[2] for j in lib.glob("kafka-clients-*.jar")), None)
         folder = self._supervisor.directory / f"kafka-{uuid.uuid4().hex[:6]}"
@@ -96,13 +101,14 @@ class Kafka(Broker):
         config = folder / "server.properties"
         settings = properties(self._settings, folder / "data", self._port, controller_port)
         config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        base = [java(), *JVM_OPTIONS, *_LOGGING, "-cp", f"{lib}{os.sep}*"]
+        base = [java(), *JVM_OPTIONS, *_OBSERVABLE, *_LOGGING, "-cp", f"{lib}{os.sep}*"]
         storage = [*base, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config)]
         surely(lambda: self._supervisor.run("broker-format", storage, _FORMAT_S))
         self._process = self._supervisor.spawn("broker", [*base, "kafka.Kafka", str(config)])
         self._until_ready(lambda: surely(self._supervisor.check), "the broker")
 
     def stop(self) -> None:
+        """See `Broker.stop`."""
         self._admin_client = None
         if self._process is not None:
             self._supervisor.stop([self._process], grace_s=_STOP_S)

@@ -45,9 +45,11 @@ class Mock(Broker):
 
     @property
     def bootstrap(self) -> str:
+        """See `Broker.bootstrap`."""
         return self._address
 
     def start(self) -> None:
+        """See `Broker.start`."""
         from confluent_kafka import KafkaException, Producer, libversion
 
         before = thread_ids()
@@ -61,17 +63,21 @@ class Mock(Broker):
         self.version = f"librdkafka {libversion()[0]} mock"
 
     def stop(self) -> None:
+        """See `Broker.stop`."""
         self._admin_client = None
         self._cluster = None
 
     def threads(self, *, wakeups: bool = True) -> dict[int, Times] | None:
+        """See `Broker.threads`."""
         own = threads(os.getpid(), wakeups=wakeups)
         return {tid: times for tid, times in own.items() if tid in self._threads}
 
     def client_overrides(self) -> dict[str, Any]:
+        """See `Broker.client_overrides`."""
         return {"fetch.wait.max.ms": FETCH_WAIT_MS}
 
     def create_topics(self, names: Sequence[str], partitions: int) -> None:
+        """See `Broker.create_topics`."""
         from confluent_kafka import KafkaException
 
         end = time.monotonic() + 10
@@ -88,4 +94,5 @@ class Mock(Broker):
                 raise BrokerError(f"the mock cluster did not make topic {name}")
 
     def delete_topics(self, names: Sequence[str]) -> None:
+        """See `Broker.delete_topics`."""
         return  # it cannot; the next run's topics have other names

@@ -7,7 +7,7 @@ commits and reports `done`.  Its counters are the slots `real.wire.Work`, its si
 
 from __future__ import annotations
 
-from real.errors import Refused
+from real.errors import RefusedError
 
 #: kind -> module
 ENGINES = {
@@ -20,7 +20,7 @@ def module_of(kind: str) -> str:
     """The module of an engine.
 
     Raises:
-        Refused: No such engine here.
+        RefusedError: No such engine here.
     """
     if kind in ENGINES:
         return ENGINES[kind]
@@ -28,4 +28,4 @@ def module_of(kind: str) -> str:
 
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=kind):
         return entry.value.partition(":")[0]
-    raise Refused("engine.kind", f"no engine {kind!r} here; there are {', '.join(ENGINES)}")
+    raise RefusedError("engine.kind", f"no engine {kind!r} here; there are {', '.join(ENGINES)}")

@@ -131,7 +131,7 @@ class Worker:
             raise RuntimeError("a record before the run's start")
 
     def _work(self) -> None:
-        from confluent_kafka import KafkaError, TopicPartition
+        from confluent_kafka import TopicPartition
 
         consumer, producer, slots = self.consumer, self.producer, self.slots
         more = self.scenario.broker.consumer.max_poll_records - 1
@@ -160,8 +160,7 @@ class Worker:
                     error = record.error()
                     if error.fatal() or not (error.retriable() or error.code() < 0):
                         raise RuntimeError(f"the consumer reports {error}")
-                    if error.code() != KafkaError._ALL_BROKERS_DOWN:
-                        self._tell(f"the consumer reports {error}")
+                    self._tell(f"the consumer reports {error}")
                     continue
                 mark = self._one(record, fetched, poll, mark)
                 ends[record.partition()] = record.offset() + 1
@@ -195,7 +194,7 @@ class Worker:
         begin = time.time_ns() - t0
         try:
             prediction = self.scorer.score(message.values)
-        except Exception as error:  # whatever a runtime raises is the record's failure, counted as such
+        except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the record's failure, counted as such
             slots[Work.FAILED] += 1
             self._row(sequence, poll, fetched, begin, time.time_ns() - t0, -1, OUT_FAILED)
             self._tell(f"record {sequence} cannot be scored: {error}")
@@ -223,9 +222,7 @@ class Worker:
     def _produce(self, value: bytes, partition: int, headers: list[tuple[str, bytes]], report: Any) -> None:
         while True:
             try:
-                self.producer.produce(
-                    self.topic_out, value, partition=partition, headers=headers, on_delivery=report
-                )
+                self.producer.produce(self.topic_out, value, partition=partition, headers=headers, on_delivery=report)
                 return
             except BufferError:
                 self.producer.poll(0.001)

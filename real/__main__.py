@@ -1,0 +1,129 @@
+"""`python -m real`: run a scenario for real, clean up after harnesses that were killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run pipelines on a real broker."
+)
+
+EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+@app.callback()
+def _app() -> None:
+    """Run pipelines on a real broker."""
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file.", show_default=False)],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as often as needed.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")] = Path("runs"),
+    broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of an external broker.")] = None,
+    warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of a table.")] = False,
+) -> None:
+    """Run a scenario, every point and repeat of its sweep, on one broker; print the results."""
+    with _reported():
+        from real.progress import Shown
+        from real.session import Session
+        from scenarios.load import expand
+
+        points = expand(scenario, sets or [])
+        kind = "external" if bootstrap is not None and broker is None else broker
+        worst = 0
+        with (
+            Shown() as progress,
+            Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress) as session,
+        ):
+            # Repeats are interleaved, so that what drifts on the host drifts over every point alike.
+            for _repeat in range(max(each.repeats for _, each in points)):
+                for _swept, each in points:
+                    path = session.run(each)
+                    worst = max(worst, _show(path, each, as_json=as_json))
+                    if isinstance(session.last_error, KeyboardInterrupt):
+                        raise session.last_error
+                    if session.last_error is not None:
+                        print(f"error: {session.last_error}", file=sys.stderr)
+    raise SystemExit(worst)
+
+
+@app.command()
+def clean(
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of a broker whose stale topics go too.")] = None,
+) -> None:
+    """Remove temporary folders (and, with --bootstrap, topics) of harnesses that are gone; ends no process."""
+    with _reported():
+        from real.clean import clean_folders, clean_topics
+
+        for folder in clean_folders():
+            print(folder)
+        for topic in clean_topics(bootstrap) if bootstrap is not None else ():
+            print(topic)
+
+
+def _show(path: Path, scenario: Any, *, as_json: bool) -> int:
+    """Prints a run; returns its exit code."""
+    from analysis.metrics import bound_broken
+    from analysis.runs import read_run
+
+    meta = read_run(path).meta
+    broken = bound_broken(scenario.expect, meta["metrics"])
+    if as_json:
+        from analysis.verdict import summary
+
+        print(json.dumps({**summary(meta), "path": str(path), "expect_broken": broken}, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from analysis.tables import run_table
+
+        Console().print(run_table(meta))
+        print(path)
+    if meta["verdict"] == "INVALID":
+        return EXIT_FAILED
+    for line in broken:
+        print(f"expect: {line}", file=sys.stderr)
+    return EXIT_EXPECT if broken else 0
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors as a message on stderr and an exit code; SIGTERM counts as an interruption."""
+    from analysis.runs import RunError
+    from real.errors import HarnessError, RefusedError
+    from scenarios.errors import ScenarioError
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except ScenarioError as error:
+        print(f"error: {error}" if not error.more else str(error), file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+    except RefusedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+    except (HarnessError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    app()
