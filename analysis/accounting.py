@@ -28,9 +28,8 @@ def accounting(records: Columns) -> dict[str, int]:
         ValueError: An outcome that there is not.
     """
     codes = outcome_codes(records[OUTCOME_COLUMN])
-    counts = np.bincount(codes[codes >= 0], minlength=len(OUTCOMES))
     result = {"sent": int(np.count_nonzero(np.asarray(records["sent"]) >= 0))}
-    result |= {word: int(count) for word, count in zip(OUTCOMES, counts, strict=True)}
+    result |= {word: int(np.count_nonzero(codes == code)) for code, word in enumerate(OUTCOMES)}
     result["duplicates"] = int(np.asarray(records[DUPLICATES_COLUMN]).sum())
     return result
 

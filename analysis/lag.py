@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.columns import OUTCOME_COLUMN, OUTCOMES
-from analysis.records import Columns, outcome_codes
+from analysis.records import Columns, chosen, outcome_codes
 from scenarios.spec import S_NS
 
 Ints = NDArray[np.int64]
@@ -16,6 +16,8 @@ Ints = NDArray[np.int64]
 _NEVER = np.iinfo(np.int64).max
 _WITH_OUTPUT = [OUTCOMES.index(w) for w in ("scored", "defaulted")]
 _IN_FLIGHT = OUTCOMES.index("in_flight")
+#: Records counted at a time: what is computed of them stays in the processor's cache.
+_BLOCK = 1 << 15
 _STAMPS_BEFORE_OUTPUT = ("fetched", "score_begin", "score_end", "produced", "acked")
 
 
@@ -40,14 +42,16 @@ def lag_series(records: Columns, *, begin_ns: int, end_ns: int, step_ns: int = S
     arrived = np.where(appended >= 0, appended, sent)
     left = departures(records, arrived)
     known = arrived >= 0
-    return times, _counted(arrived[known], times, step_ns) - _counted(left[known], times, step_ns)
+    return times, _counted(chosen(arrived, known), times, step_ns) - _counted(chosen(left, known), times, step_ns)
 
 
 def departures(records: Columns, arrived: Ints) -> Ints:
     """When each record leaves the system; the greatest int64 for one that never does."""
     codes: Any = outcome_codes(records[OUTCOME_COLUMN])
     left = np.asarray(records["out_appended"]).astype(np.int64, copy=True)
-    ended = (codes >= 0) & (codes != _IN_FLIGHT) & ~np.isin(codes, _WITH_OUTPUT)
+    ended = (codes >= 0) & (codes != _IN_FLIGHT)
+    for code in _WITH_OUTPUT:
+        ended &= codes != code
     if ended.any():
         last = arrived[ended]
         for stamp in _STAMPS_BEFORE_OUTPUT:
@@ -61,6 +65,11 @@ def _counted(when: Ints, times: Ints, step_ns: int) -> Ints:
     """How many of `when` are at or before each of `times`."""
     if not len(times):
         return np.zeros(0, np.int64)
-    # The first sample at or after each instant; those beyond the last sample are counted nowhere.
-    slot = np.maximum(-((times[0] - when[when <= times[-1]]) // step_ns), 0)
-    return np.cumsum(np.bincount(slot, minlength=len(times)))[: len(times)].astype(np.int64)
+    # The first sample at or after each instant, by division in floating point: below 2^53 ns a quotient that is no
+    # whole number is farther from one than the division's error.  What is beyond the last sample goes into a slot more.
+    counts = np.zeros(len(times) + 1, np.int64)
+    for first in range(0, len(when), _BLOCK):
+        slot = (when[first : first + _BLOCK] - times[0]) / step_ns
+        np.clip(np.ceil(slot, out=slot), 0, len(times), out=slot)
+        counts += np.bincount(slot.astype(np.int64), minlength=len(counts))
+    return np.cumsum(counts)[:-1]

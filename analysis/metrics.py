@@ -18,7 +18,7 @@ from analysis import stats
 from analysis.accounting import accounting
 from analysis.columns import STAMP_COLUMNS
 from analysis.lag import lag_series
-from analysis.records import Columns
+from analysis.records import Columns, chosen
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import MS_NS, S_NS, Bound, Scenario
 
@@ -41,13 +41,20 @@ _FEWEST_DRAINED = 20
 LATENCY_CLOCKS = {"append": "out_appended", "acked": "acked"}
 
 
-def metrics(scenario: Scenario, records: Columns, counters: Mapping[str, Any] | None = None) -> Metrics:
+def metrics(
+    scenario: Scenario,
+    records: Columns,
+    counters: Mapping[str, Any] | None = None,
+    *,
+    lag: tuple[Ints, Ints] | None = None,
+) -> Metrics:
     """Every metric of a run; None where the run cannot say.
 
     Args:
         scenario: What was run.
         records: Columns of records.parquet.
         counters: `counters` of run.json; None or empty where nothing was counted.
+        lag: Of `window_lag`, where the caller has it already.
 
     Returns:
         Metric name (its unit in the name) -> value.
@@ -61,22 +68,26 @@ def metrics(scenario: Scenario, records: Columns, counters: Mapping[str, Any] | 
     result: Metrics = {"offered_per_s": None, "achieved_per_s": None}
     if count and seconds > 0:
         first = scenario.workload.backlog_records
-        sent_inside = (sent >= begin_ns) & (sent < end_ns) & (np.asarray(records["sequence"]) >= first)
+        sent_inside = (sent >= begin_ns) & (sent < end_ns)
+        if first:
+            sent_inside &= np.asarray(records["sequence"]) >= first
         result["offered_per_s"] = count / seconds
         result["achieved_per_s"] = int(np.count_nonzero(sent_inside)) / seconds
     answered = inside & (out >= 0)
-    result["throughput_per_s"] = t_out(out[answered])
-    result["throughput_gen_per_s"] = t_gen(created[answered], out[answered])
+    answered_at = chosen(out, answered)
+    result["throughput_per_s"] = t_out(answered_at)
+    result["throughput_gen_per_s"] = t_gen(chosen(created, answered), answered_at)
     result["drain_throughput_per_s"] = drain_throughput(scenario, records)
     for clock, column in LATENCY_CLOCKS.items():
         stamp = np.asarray(records[column])
         known = inside & (stamp >= 0)
-        result |= _distribution(f"latency_{clock}_ms_", (stamp[known] - created[known]) / MS_NS)
-    lag = window_lag(scenario, records) if count else None
+        result |= _distribution(f"latency_{clock}_ms_", (chosen(stamp, known) - chosen(created, known)) / MS_NS)
+    lag = (lag or window_lag(scenario, records)) if count else None
     result["lag_slope_per_s"] = lag_slope(*lag).value if lag and len(lag[0]) > 1 else None
     result["lag_max"] = float(lag[1].max()) if lag and len(lag[1]) else None
     known = inside & (sent >= 0)
-    result["generator_lag_ms_p99"] = _distribution("", (sent[known] - created[known]) / MS_NS)["p99"]
+    late_ms = (chosen(sent, known) - chosen(created, known)) / MS_NS
+    result["generator_lag_ms_p99"] = _distribution("", late_ms, ("p99",))["p99"]
     result |= _cpu(counters or {})
     counts = accounting(records)
     result["loss"] = counts["lost"] / counts["sent"] if counts["sent"] else None
@@ -91,8 +102,10 @@ def window_ns(scenario: Scenario, records: Columns) -> tuple[int, int]:
     """
     load = scenario.workload
     begin, end = load.warmup_ns, load.warmup_ns + load.duration_ns
+    if load.records is None:
+        return begin, end
     created = np.asarray(records["created"])[np.asarray(records["sequence"]) >= load.backlog_records]
-    if load.records is not None and len(created) > 1 and len(created) >= load.records:
+    if len(created) > 1 and len(created) >= load.records:
         first, last = int(created.min()), int(created.max())
         # The load lasts one mean gap beyond its last record, as it would if another followed.
         end = max(begin, min(end, last + (last - first) // (len(created) - 1)))
@@ -239,11 +252,13 @@ _OPERATORS = {
 }
 
 
-def _distribution(prefix: str, values: NDArray[np.float64]) -> Metrics:
+def _distribution(prefix: str, values: NDArray[np.float64], percentiles: Sequence[str] = tuple(PERCENTILES)) -> Metrics:
+    """Mean and percentiles; `values` comes back in another order."""
     result: Metrics = {f"{prefix}mean": float(values.mean()) if len(values) else None}
-    carried = [name for name, (_, fewest) in PERCENTILES.items() if len(values) >= fewest]
-    found = np.quantile(values, [PERCENTILES[name][0] for name in carried]) if carried else np.empty(0)
-    result |= {f"{prefix}{name}": None for name in PERCENTILES}
+    carried = [name for name in percentiles if len(values) >= PERCENTILES[name][1]]
+    wanted = [PERCENTILES[name][0] for name in carried]
+    found = np.quantile(values, wanted, overwrite_input=True) if carried else np.empty(0)
+    result |= {f"{prefix}{name}": None for name in percentiles}
     result |= {f"{prefix}{name}": float(value) for name, value in zip(carried, found, strict=True)}
     return result
 

@@ -33,6 +33,8 @@ def outcome_codes(outcome: Any) -> Any:
     Raises:
         ValueError: A word or an index that is no outcome.
     """
+    if isinstance(outcome, np.ndarray) and outcome.dtype.kind in "iu":
+        return _valid_codes(outcome)
     import pandas as pd
 
     if isinstance(getattr(outcome, "dtype", None), pd.CategoricalDtype):
@@ -42,15 +44,28 @@ def outcome_codes(outcome: Any) -> Any:
         return table[categorical.codes].astype(np.int8, copy=False)
     values = np.asarray(outcome)
     if values.dtype.kind in "iu":
-        if len(values) and (values.min() < -1 or values.max() >= len(OUTCOMES)):
-            raise ValueError(f"outcome index outside -1 to {len(OUTCOMES) - 1}")
-        return values.astype(np.int8, copy=False)
+        return _valid_codes(values)
     words = values.astype(object)
     codes = np.asarray(pd.Index(OUTCOMES, dtype=object).get_indexer(pd.Index(words, dtype=object)))
     unknown = (codes < 0) & ~np.asarray(pd.isna(words), dtype=bool)
     if unknown.any():
         raise ValueError(f"unknown outcome {words[unknown][0]!r}; there are {', '.join(OUTCOMES)}")
     return codes.astype(np.int8)
+
+
+def _valid_codes(values: Any) -> Any:
+    if len(values) and (values.min() < -1 or values.max() >= len(OUTCOMES)):
+        raise ValueError(f"outcome index outside -1 to {len(OUTCOMES) - 1}")
+    return values.astype(np.int8, copy=False)
+
+
+def chosen(values: Any, mask: Any) -> Any:
+    """`values[mask]`, without a copy where the mask is one run of rows (a window of the load is)."""
+    count = int(np.count_nonzero(mask))
+    first = int(np.argmax(mask)) if count else 0
+    if mask[first : first + count].all():
+        return values[first : first + count]
+    return values[mask]
 
 
 def empty_records(count: int) -> dict[str, Any]:

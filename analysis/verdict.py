@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.accounting import accounting, misplaced, violation
-from analysis.metrics import Metrics, lag_slope, metrics, window_lag, window_ns
+from analysis.metrics import Ints, Metrics, lag_slope, metrics, window_lag, window_ns
 from analysis.records import Columns
 from scenarios.spec import S_NS, Scenario
 
@@ -24,7 +24,13 @@ OVERLOAD_SHARE_SHORT = 0.10
 
 
 def verdict(
-    scenario: Scenario, records: Columns, values: Metrics, counts: dict[str, int], reason: str = "complete"
+    scenario: Scenario,
+    records: Columns,
+    values: Metrics,
+    counts: dict[str, int],
+    reason: str = "complete",
+    *,
+    lag: tuple[Ints, Ints] | None = None,
 ) -> tuple[str, str]:
     """Judges a run.
 
@@ -34,6 +40,7 @@ def verdict(
         values: Of `metrics.metrics`.
         counts: Of `accounting.accounting`.
         reason: Why the run ended, of `columns.REASONS`.
+        lag: Of `metrics.window_lag`, where the caller has it already.
 
     Returns:
         (verdict of `columns.VERDICTS`, why in one sentence; empty for STABLE).
@@ -52,7 +59,7 @@ def verdict(
         missing = round((offered - achieved) * (end_ns - begin_ns) / S_NS)
         if achieved < CLIENT_SHARE * offered and missing > 1:
             return "CLIENT-BOUND", f"achieved {achieved:.6g} of {offered:.6g} records/s offered"
-        overload = _overload(scenario, records, offered)
+        overload = _overload(*(lag or window_lag(scenario, records)), offered)
         if overload:
             return "OVERLOADED", overload
     if counts["in_flight"]:
@@ -64,8 +71,9 @@ def evaluate(
     scenario: Scenario, records: Columns, counters: Mapping[str, Any] | None = None, *, reason: str = "complete"
 ) -> dict[str, Any]:
     """What run.json says of a run's records: `reason`, `verdict`, `verdict_reason`, `metrics`, `accounting`."""
-    values, counts = metrics(scenario, records, counters), accounting(records)
-    word, why = verdict(scenario, records, values, counts, reason)
+    lag = window_lag(scenario, records)
+    values, counts = metrics(scenario, records, counters, lag=lag), accounting(records)
+    word, why = verdict(scenario, records, values, counts, reason, lag=lag)
     return {
         "reason": reason,
         "verdict": word,
@@ -87,8 +95,7 @@ def summary(meta: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _overload(scenario: Scenario, records: Columns, offered_per_s: float) -> str | None:
-    times, lag = window_lag(scenario, records)
+def _overload(times: Ints, lag: Ints, offered_per_s: float) -> str | None:
     if len(times) < 2:
         return None
     growth = lag_slope(times, lag)

@@ -54,8 +54,12 @@ def fit(
 def check(
     scenario: Annotated[Path, typer.Argument(help="A scenario with a check: section.", show_default=False)],
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as often as needed.")] = None,
-    calibration: Annotated[str | None, typer.Option(help="Calibration that predicts, whatever the scenario says.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of checks; an unfinished one is taken up.")] = Path("runs"),
+    calibration: Annotated[
+        str | None, typer.Option(help="Calibration that predicts, whatever the scenario says.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of checks; an unfinished one is taken up.")] = Path(
+        "runs"
+    ),
     broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
     fresh: Annotated[bool, typer.Option(help="Measure again what is there already.")] = False,
     warm: Annotated[float | None, typer.Option(help="Seconds that warming the broker may take.", min=0)] = None,
@@ -116,7 +120,7 @@ def _told(text: str, share: float | None) -> None:
 @contextmanager
 def _reported() -> Iterator[None]:
     from analysis.runs import RunError
-    from calibration.harness import HarnessFailed
+    from calibration.harness import HarnessFailedError
     from calibration.profiles import ProfileError
     from scenarios.cli import reported
     from sim.store import CalibrationError
@@ -130,7 +134,7 @@ def _reported() -> Iterator[None]:
         except CalibrationError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(EXIT_CALIBRATION) from None
-        except HarnessFailed as error:
+        except HarnessFailedError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(EXIT_FAILED) from None
 

@@ -135,7 +135,13 @@ def folder_of(base: Scenario, out: Path) -> Path:
 
 
 def check(
-    base: Scenario, calibration: Calibration, *, out: Path, broker: str | None = None, warm_s: float | None = None, progress: Progress
+    base: Scenario,
+    calibration: Calibration,
+    *,
+    out: Path,
+    broker: str | None = None,
+    warm_s: float | None = None,
+    progress: Progress,
 ) -> tuple[Path, list[Row]]:
     """Runs what is missing, predicts every point, and compares.
 
@@ -151,13 +157,15 @@ def check(
         The check's folder, and a row for every metric of every point (see `analysis.tables.check_table`).
 
     Raises:
-        HarnessFailed: A run could not be made; what was done is kept.
+        HarnessFailedError: A run could not be made; what was done is kept.
     """
     settings = base.check
     assert settings is not None
     log = Log(folder_of(base, out), base)
     todo = points(base)
-    runs = [(k, p) for k in range(settings.repeats) for p in todo if p.kind != "sustainable" and log.metrics(p, k) is None]
+    runs = [
+        (k, p) for k in range(settings.repeats) for p in todo if p.kind != "sustainable" and log.metrics(p, k) is None
+    ]
     predicted = {p: _predict(base, p, calibration) for p in todo}
     with Harness(log.folder, broker=broker, warm_s=warm_s) as harness:
         for done, (k, p) in enumerate(runs):
@@ -179,16 +187,18 @@ def compare(base: Scenario, log: Log, predicted: dict[Point, dict[str, tuple[flo
     assert settings is not None
     capacity = {p.parallelism: _capacity(log, p, predicted) for p in predicted if p.kind in ("sustainable", "drain")}
     for p, forecast in predicted.items():
+        names: tuple[str, ...]
         if p.kind == "sustainable":
-            found = log.data["searches"].get(p.key, {})
-            names, repeats_of = ("sustainable_per_s",), {"sustainable_per_s": [found["rate_per_s"]] if found.get("rate_per_s") else []}
+            rate = log.data["searches"].get(p.key, {}).get("rate_per_s")
+            names, repeats_of = ("sustainable_per_s",), {"sustainable_per_s": [float(rate)] if rate else []}
         else:
             measured = [m for k in range(settings.repeats) if (m := log.metrics(p, k)) is not None]
             top = capacity.get(p.parallelism)
             saturated = p.kind == "rate" and top is not None and p.rate_per_s is not None and p.rate_per_s > top
             names = DRAIN_METRICS if p.kind == "drain" else SATURATED_METRICS if saturated else PACED_METRICS
             repeats_of = {n: [float(v) for m in measured if (v := m.get(n)) is not None] for n in names}
-        use = p.rate_per_s / capacity[p.parallelism] if p.rate_per_s and capacity.get(p.parallelism) else None
+        capable = capacity.get(p.parallelism)
+        use = p.rate_per_s / capable if p.rate_per_s and capable else None
         for name in names:
             repeats = repeats_of[name]
             if name not in forecast or not repeats:
@@ -197,7 +207,12 @@ def compare(base: Scenario, log: Log, predicted: dict[Point, dict[str, tuple[flo
 
 
 def _row(
-    p: Point, name: str, forecast: tuple[float, float, float], repeats: list[float], use: float | None, bounds: dict[str, float]
+    p: Point,
+    name: str,
+    forecast: tuple[float, float, float],
+    repeats: list[float],
+    use: float | None,
+    bounds: dict[str, float],
 ) -> Row:
     value, low, high = forecast
     median = float(np.median(repeats))
@@ -249,15 +264,13 @@ def ends(calibration: Calibration, which: str) -> Calibration:
         return Value(x, x, x)
 
     def cost(c: CpuCost) -> CpuCost:
-        return dataclasses.replace(
-            c, **{t: end(getattr(c, t)) for t in ("fixed_ns", "batch_ns", "record_ns", "point_ns", "byte_ns")}
-        )
+        return CpuCost(end(c.fixed_ns), end(c.batch_ns), end(c.record_ns), end(c.point_ns), end(c.byte_ns), c.residual)
 
     return dataclasses.replace(calibration, cpu={k: cost(c) for k, c in calibration.cpu.items()})
 
 
 def _predict(base: Scenario, p: Point, calibration: Calibration) -> dict[str, tuple[float, float, float]]:
-    """metric -> predicted value, and the values at both ends of the parameters' intervals."""
+    """Metric -> predicted value, and the values at both ends of the parameters' intervals."""
     variants = (calibration, ends(calibration, "lo"), ends(calibration, "hi"))
     if p.kind == "sustainable":
         rates = [predict_sustainable(base, p, c) for c in variants]
@@ -293,9 +306,7 @@ def _search_real(base: Scenario, p: Point, log: Log, harness: Harness, start: fl
         path, meta = harness.run(scenario_at(base, p, rate_per_s=rate, repeat=repeat))
         return Outcome(verdict=meta["verdict"], path=str(path.name), metrics=meta["metrics"])
 
-    found = sustainable(
-        probe, start or _START_PER_S, repeats=settings.repeats, journal=log.folder / f"{p.key}.json"
-    )
+    found = sustainable(probe, start or _START_PER_S, repeats=settings.repeats, journal=log.folder / f"{p.key}.json")
     answer = {k: v for k, v in dataclasses.asdict(found).items() if k != "probes"}
     log.data["searches"][p.key] = {**answer, "finished": True}
     log.save()

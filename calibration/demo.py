@@ -30,7 +30,9 @@ def demo(out: Path, broker: str | None = None) -> None:
     kind, why = _broker(broker)
     _say(began, f"broker: {kind} ({why})")
     _say(began, "measuring one worker on this machine (a quick profile; every line is a real run's verdict)")
-    profile = _command("real", "profile", str(SCENARIOS / "profile/quick.yaml"), "--out", str(out), "--broker", kind, "--warm", _WARM_S)
+    profile = _command(
+        "real", "profile", str(SCENARIOS / "profile/quick.yaml"), "--out", str(out), "--broker", kind, "--warm", _WARM_S
+    )
     _say(began, "fitting the cost model")
     _command("calibration", "fit", profile[-1], "-o", CALIBRATION)
     _say(began, "predicting a sweep")
@@ -56,7 +58,10 @@ def _broker(asked: str | None) -> tuple[str, str]:
         return asked, "as asked"
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if missing:
-        return "mock", f"{' and '.join(missing)} not found; librdkafka's mock cluster stands in: no ground for real costs"
+        return (
+            "mock",
+            f"{' and '.join(missing)} not found; librdkafka's mock cluster stands in: no ground for real costs",
+        )
     return "kafka", "Java and Maven are here: a real Apache Kafka broker on loopback"
 
 

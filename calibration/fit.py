@@ -139,9 +139,7 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
         records_in = (0 if r.drained else c["generator"]["records"]) + sum(w["records"] for w in c["workers"])
         bytes_in = (0 if r.drained else c["generator"]["bytes"]) + sum(w["bytes_out"] for w in c["workers"])
         records_out, bytes_out = b["records_out"], b["bytes_out"]
-        rows.append(
-            ([seconds(c), sum(requests), records_in + records_out, bytes_in + bytes_out], b["cpu_ns"])
-        )
+        rows.append(([seconds(c), sum(requests), records_in + records_out, bytes_in + bytes_out], b["cpu_ns"]))
     b = add("broker", ("s", "request", "record", "byte"), rows)
     model.cpu["broker.produce"] = CpuCost(fixed_ns=b["request"], record_ns=b["record"], byte_ns=b["byte"])
     model.cpu["broker.fetch"] = CpuCost(fixed_ns=b["request"], record_ns=b["record"], byte_ns=b["byte"])
@@ -202,7 +200,9 @@ def _worker(profile: Profile, model: _Model, add: Callable[[str, Sequence[str], 
     score = add("worker.score", ("cold", "record"), scored)
     model.cpu["worker.poll_empty"] = CpuCost(fixed_ns=polls["empty"])
     model.cpu["worker.poll"] = CpuCost(fixed_ns=polls["poll"], record_ns=polls["record"], byte_ns=polls["byte"])
-    model.cpu["worker.cold"] = CpuCost(fixed_ns=_plus(polls["cold"], score["cold"], *(f["cold"] for f in sections.values())))
+    model.cpu["worker.cold"] = CpuCost(
+        fixed_ns=_plus(polls["cold"], score["cold"], *(f["cold"] for f in sections.values()))
+    )
     for section, found in sections.items():
         model.cpu[f"worker.{section}"] = CpuCost(fixed_ns=found["record"], byte_ns=found["byte"])
     model.cpu["worker.score"] = CpuCost()
@@ -223,7 +223,7 @@ def _worker(profile: Profile, model: _Model, add: Callable[[str, Sequence[str], 
 
 
 def _probed(profile: Profile) -> dict[str, Latency]:
-    """Wake-up and timer latency, as probed on the idle host; the last quantile (one sample) is cut to the one before."""
+    """Wake-up and timer latency, as probed on the idle host; the last quantile, one sample, is left out."""
 
     def cut(values: Sequence[float]) -> Latency:
         return Latency((*values[:-1], values[-2]))
@@ -234,15 +234,13 @@ def _probed(profile: Profile) -> dict[str, Latency]:
 def _network_ns(profile: Profile, calibration: Calibration) -> float:
     """One way between client and broker: half of what the light-load stamps hold beyond the model without it.
 
-    The stretch from `sent` to `fetched` has two ways in it, to the broker and from it, and no clock of whole milliseconds.
+    From `sent` to `fetched` there are two ways, to the broker and from it, and no clock of whole milliseconds.
     """
     light = profile.run("light") or profile.run("linger-0ms")
     if not light:
         raise ProfileError(f"{profile.path}: no light-load run without linger")
     bare = dataclasses.replace(calibration, latency={**calibration.latency, "network": Latency((0.0,))})
-    gaps = []
-    for r in light:
-        gaps.append(_sent_to_fetched(_real_records(r), r) - _sent_to_fetched(_simulate(r, bare).records, r))
+    gaps = [_sent_to_fetched(_real_records(r), r) - _sent_to_fetched(_simulate(r, bare).records, r) for r in light]
     return max(0.0, float(np.median(gaps)) / 2)
 
 

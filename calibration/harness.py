@@ -14,7 +14,7 @@ from scenarios.load import resolved
 from scenarios.spec import Scenario
 
 
-class HarnessFailed(Exception):
+class HarnessFailedError(Exception):
     """The harness could not make a run; the message is its own."""
 
 
@@ -59,24 +59,27 @@ class Harness:
         """Makes one run; returns its folder and the object of its run.json.
 
         Raises:
-            HarnessFailed: It could not be made.
+            HarnessFailedError: It could not be made.
         """
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
             )
         process = self._process
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"scenario": resolved(scenario)}) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
-            raise HarnessFailed(f"the harness ended with exit code {process.wait()}; its message stands above") from None
+            raise HarnessFailedError(
+                f"the harness ended with exit code {process.wait()}; its message stands above"
+            ) from None
         line = process.stdout.readline()
         if not line:
-            raise HarnessFailed(f"the harness ended with exit code {process.wait()}; its message stands above")
+            raise HarnessFailedError(f"the harness ended with exit code {process.wait()}; its message stands above")
         answer = json.loads(line)
         if answer["run"] is None or answer["error"] is not None:
-            raise HarnessFailed(str(answer["error"] or "no run was made"))
+            raise HarnessFailedError(str(answer["error"] or "no run was made"))
         path = Path(answer["run"])
         return path, read_run(path).meta

@@ -75,7 +75,10 @@ def read_profile(path: Path) -> Profile:
         except RunError as error:
             raise ProfileError(str(error)) from error
         # The mock broker forgets and lives in the harness: good for tests, no ground for costs.
-        if run.meta["scenario"]["broker"]["kind"] == "mock" and not meta["scenario"].get("broker", {}).get("kind") == "mock":
+        if (
+            run.meta["scenario"]["broker"]["kind"] == "mock"
+            and not meta["scenario"].get("broker", {}).get("kind") == "mock"
+        ):
             raise ProfileError(f"{run.path}: made on a mock broker, the profile on a real one; they are not mixed")
         if run.meta["verdict"] == "INVALID":
             raise ProfileError(f"{run.path}: {entry['name']} is INVALID: {run.meta['verdict_reason']}")

@@ -85,7 +85,10 @@ def fit(names: Sequence[str], counts: Floats, cpu_ns: Floats, seed: int = 1) -> 
     scale[scale == 0] = 1.0
     predictions = a @ best
     return Fit(
-        terms={names[k]: Value(float(best[j]), float(min(low[j], best[j])), float(max(high[j], best[j]))) for j, k in enumerate(kept)},
+        terms={
+            names[k]: Value(float(best[j]), float(min(low[j], best[j])), float(max(high[j], best[j])))
+            for j, k in enumerate(kept)
+        },
         condition=float(np.linalg.cond(a / scale)),
         leave_one_out=float(np.median(left_out)) if left_out else float("nan"),
         errors=tuple(float(e) for e in np.log(np.maximum(predictions, 1e-12))),

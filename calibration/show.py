@@ -41,7 +41,9 @@ def fit_table(calibration: Calibration) -> Table:
     found = calibration.fit
     for name, condition in found["condition"].items():
         merged = found["merged"].get(name, {})
-        said = ", ".join(f"{term} ({where})" if where == "never seen" else f"{term} with {where}" for term, where in merged.items())
+        said = ", ".join(
+            f"{term} ({where})" if where == "never seen" else f"{term} with {where}" for term, where in merged.items()
+        )
         error = found["leave_one_out"][name]
         table.add_row(name, f"{condition:.3g}", f"{math.expm1(error):.1%}" if error == error else "-", said)
     return table

@@ -51,12 +51,50 @@ def run(
             for _repeat in range(max(each.repeats for _, each in points)):
                 for _swept, each in points:
                     path = session.run(each)
-                    worst = max(worst, _show(path, each, as_json=as_json))
+                    with progress.hidden():
+                        worst = max(worst, _show(path, each, as_json=as_json))
                     if isinstance(session.last_error, KeyboardInterrupt):
                         raise session.last_error
                     if session.last_error is not None:
                         print(f"error: {session.last_error}", file=sys.stderr)
     raise SystemExit(worst)
+
+
+@app.command()
+def profile(
+    scenario: Annotated[Path, typer.Argument(help="A scenario with a profile: section.", show_default=False)],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as often as needed.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")] = Path("runs"),
+    broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
+    warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+) -> None:
+    """Measure this machine: probes, scoring by batch size, and the runs a cost model is fitted from."""
+    with _reported():
+        from real.profile import profile as measure
+        from real.progress import Shown
+        from scenarios.errors import ScenarioError
+        from scenarios.load import load
+
+        base = load(scenario, sets or [])
+        if base.profile is None:
+            raise ScenarioError(str(scenario), None, None, "profile", "there is no profile: section to say which runs")
+        with Shown() as progress:
+            print(measure(base, out=out, broker=broker, warm_s=warm, progress=progress))
+
+
+@app.command()
+def serve(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")] = Path("runs"),
+    broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenarios say.")] = None,
+    warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+) -> None:
+    """Run what is asked for on stdin, a line of JSON each; answer on stdout."""
+    with _reported():
+        from real.progress import Shown
+        from real.serve import serve as answer
+
+        with Shown() as progress:
+            answer(sys.stdin, sys.stdout, out=out, broker=broker, warm_s=warm, progress=progress)
 
 
 @app.command()

@@ -1,36 +1,11 @@
-"""Which machine and which software a run was made on."""
+"""Which software a run was made on."""
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-import socket
 import subprocess
 from functools import cache
-from pathlib import Path
-from typing import Any
-
-
-@cache
-def fingerprint() -> dict[str, Any]:
-    """The host: name, CPU model, cores this process may use, memory, kernel, whether it is a virtual machine."""
-    model, virtual = "unknown", False
-    for line in _text("/proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and model == "unknown":
-            model = value.strip()
-        virtual = virtual or (key.strip() == "flags" and " hypervisor" in value)
-    memory = next((int(x.split()[1]) * 1024 for x in _text("/proc/meminfo").splitlines() if x[:9] == "MemTotal:"), 0)
-    return {
-        "host": socket.gethostname(),
-        "cpu_model": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": memory,
-        "kernel": platform.release(),
-        "virtual": virtual,
-        "clock_source": _text("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip(),
-    }
 
 
 def versions(broker: str, broker_version: str | None) -> dict[str, str]:
@@ -66,10 +41,3 @@ def java_version() -> str:
         return "unknown"
     parts = (done.stderr or done.stdout).split('"')
     return parts[1] if len(parts) > 1 else "unknown"
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

@@ -22,7 +22,7 @@ from real import settings
 from real.brokers.base import Broker
 from real.engines import module_of
 from real.errors import BacklogLostError, ChildDiedError, DeadlineError, HarnessError
-from real.plan import GRACE_NS, Plan
+from real.plan import GRACE_NS, Plan, range_share
 from real.processes import Process, Supervisor
 from real.sampler import Part, Sampler, Snapshot, process_part
 from real.wire import GENERATOR_ROW, WORKER_ROW, Coll, Gen, Rows, Slots, Work
@@ -132,7 +132,7 @@ class Life:
 
     def _prepare(self) -> None:
         began = time.monotonic()
-        self._say("starting the processes")
+        self._progress("starting the processes", None)
         self._spawn()
         backlog = self.plan.backlog
         if backlog:
@@ -187,7 +187,7 @@ class Life:
             "auto.commit.interval.ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
         }
         for i, name in enumerate(self._workers):
-            own_partitions = None if broker.groups else _share(partitions, i, len(self._workers))
+            own_partitions = None if broker.groups else range_share(partitions, i, len(self._workers))
             self._start(
                 name,
                 module_of(scenario.engine.kind),
@@ -217,7 +217,7 @@ class Life:
                 if self._parts[name].take("preloaded"):
                     waiting.discard(name)
             acked = sum(self._slots[name].values[Gen.ACKED] for name in self._generators)
-            self._say(f"filling the topic with {total:,} records", acked / total)
+            self._progress(f"filling the topic with {total:,} records", acked / total)
             return not waiting
 
         self._until(done, math.inf, "filling the topic")
@@ -300,14 +300,14 @@ class Life:
         out, total = self._slots["collector"].values[Coll.UNIQUE], len(self.plan.due)
         what = "load" if now < self.plan.load_end_ns else "drain"
         share = out / total if self.plan.window_ns is None else min(1.0, max(0, now) / self.plan.load_end_ns)
-        self._say(f"{what}: {out:,} of {total:,} records out", share)
+        self._progress(f"{what}: {out:,} of {total:,} records out", share)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Stops in the direction of the flow: nothing is left behind by stopping a reader before its writer."""
         began = time.monotonic()
-        self._say("stopping")
+        self._progress("stopping", None)
         for names in (self._generators, self._workers):
             for name in names:
                 self._stop(name)
@@ -386,16 +386,6 @@ class Life:
         process = self._parts[name]
         found: dict[str, Any] = self._until(lambda: process.take(event), _READY_S, f"{name}: waiting for {event!r}")
         return found
-
-    def _say(self, text: str, fraction: float | None = None) -> None:
-        self._progress(text, fraction)
-
-
-def _share(partitions: int, index: int, workers: int) -> list[int]:
-    """The partitions of a worker as the range assignor gives them."""
-    each, more = divmod(partitions, workers)
-    first = index * each + min(index, more)
-    return list(range(first, first + each + (index < more)))
 
 
 def _reason(caught: BaseException) -> str:

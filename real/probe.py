@@ -16,7 +16,7 @@ import numpy as np
 #: Quantiles are reported at 0, 1/16, ..., 1.
 QUANTILES = np.linspace(0.0, 1.0, 17)
 _GAP_NS = 200_000  # a spinner that did not see the clock for so long was not running
-_CONTEXT = "spawn"
+_SPAWN = multiprocessing.get_context("spawn")
 
 
 def quantiles(values: Any) -> list[float]:
@@ -78,12 +78,11 @@ def _spinner(start_at: float, seconds: float, out: Any) -> None:
 
 
 def _spin(n: int, seconds: float) -> tuple[list[int], list[int]]:
-    context = multiprocessing.get_context(_CONTEXT)
     start_at = time.monotonic() + 0.5 + 0.1 * n
     children = []
     for _ in range(n):
-        mine, theirs = context.Pipe()
-        child = context.Process(target=_spinner, args=(start_at, seconds, theirs), daemon=True)
+        mine, theirs = _SPAWN.Pipe()
+        child = _SPAWN.Process(target=_spinner, args=(start_at, seconds, theirs), daemon=True)
         child.start()
         children.append((child, mine))
     results = [mine.recv() for _, mine in children]
@@ -99,10 +98,9 @@ def _sleeper(inbox: Any, out: Any) -> None:
 
 def _wakes(samples: int) -> list[int]:
     """From writing to a pipe to running behind it in another process, on an idle host."""
-    context = multiprocessing.get_context(_CONTEXT)
-    inbox, feed = context.Pipe(duplex=False)
-    answers, out = context.Pipe(duplex=False)
-    child = context.Process(target=_sleeper, args=(inbox, out), daemon=True)
+    inbox, feed = _SPAWN.Pipe(duplex=False)
+    answers, out = _SPAWN.Pipe(duplex=False)
+    child = _SPAWN.Process(target=_sleeper, args=(inbox, out), daemon=True)
     child.start()
     late: list[int] = []
     for _ in range(samples):

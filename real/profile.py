@@ -48,7 +48,9 @@ def variations(base: Scenario) -> list[tuple[str, Scenario]]:
         return dataclasses.replace(scenario, workload=workload, broker=dataclasses.replace(scenario.broker, **broker))
 
     def drained(scenario: Scenario = one, records: int = p.backlog_records, **broker: Any) -> Scenario:
-        return prefilled(dataclasses.replace(scenario, broker=dataclasses.replace(scenario.broker, **broker)), records, 0)
+        return prefilled(
+            dataclasses.replace(scenario, broker=dataclasses.replace(scenario.broker, **broker)), records, 0
+        )
 
     def linger(ns: int) -> Any:
         return dataclasses.replace(one.broker.producer, linger_ns=ns)
@@ -67,7 +69,11 @@ def variations(base: Scenario) -> list[tuple[str, Scenario]]:
     rate = p.rates_per_s[-1]
     runs = [("idle", paced(1.0)), ("drain", drained())]
     runs += [(f"rate-{r:g}", paced(r)) for r in p.rates_per_s]
-    runs += [(f"linger-{ns // MS_NS}ms", paced(rate, producer=linger(ns))) for ns in p.lingers_ns if ns != one.broker.producer.linger_ns]
+    runs += [
+        (f"linger-{ns // MS_NS}ms", paced(rate, producer=linger(ns)))
+        for ns in p.lingers_ns
+        if ns != one.broker.producer.linger_ns
+    ]
     # Light load without linger: where waiting and wake-up latency are read.
     runs += [("light", paced(p.rates_per_s[0], producer=linger(0)))]
     runs += [(f"size-{size}", paced(_SIZE_RATE_PER_S, sized(size))) for size in p.sizes_bytes]
@@ -76,7 +82,11 @@ def variations(base: Scenario) -> list[tuple[str, Scenario]]:
         for size in (p.sizes_bytes[0], p.sizes_bytes[-1])
     ]
     runs += [(f"partitions-{n}", paced(rate, partitions=n)) for n in p.partitions if n != one.broker.partitions]
-    runs += [(f"poll-limit-{n}-drain", drained(consumer=limit(n))) for n in p.poll_limits if n != one.broker.consumer.max_poll_records]
+    runs += [
+        (f"poll-limit-{n}-drain", drained(consumer=limit(n)))
+        for n in p.poll_limits
+        if n != one.broker.consumer.max_poll_records
+    ]
     if not p.quick:
         runs += [(f"partitions-{n}-drain", drained(partitions=n)) for n in p.partitions if n != one.broker.partitions]
         runs += [("linger-50ms-light", paced(p.rates_per_s[0], producer=linger(50 * MS_NS)))]
@@ -84,7 +94,12 @@ def variations(base: Scenario) -> list[tuple[str, Scenario]]:
 
 
 def profile(
-    base: Scenario, *, out: Path, broker: str | None = None, warm_s: float | None = None, progress: Progress | None = None
+    base: Scenario,
+    *,
+    out: Path,
+    broker: str | None = None,
+    warm_s: float | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Measures this host: probes, microbenchmarks of scoring, and every variation `profile.repeats` times.
 
@@ -98,7 +113,7 @@ def profile(
     Returns:
         The profile's folder: one full run a subfolder, and profile.json.  An interrupted one keeps the runs it made.
     """
-    from real.fingerprint import fingerprint
+    from analysis.fingerprint import fingerprint
     from real.probe import probe_host, probe_scoring
     from real.warm import WARM_S
 
@@ -117,7 +132,7 @@ def profile(
         "started": started.isoformat(timespec="seconds"),
         "quick": quick,
         "scenario": resolved(base),
-        "fingerprint": {k: v for k, v in fingerprint().items() if k != "host"},
+        "fingerprint": fingerprint(),
         "host": probe_host(0.4 if quick else 2.0, 150 if quick else 800, tell),
         "runs": [],
         "complete": False,

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from analysis.fingerprint import fingerprint
 from analysis.runs import RunWriter, new_run_id
 from analysis.verdict import evaluate
 from real.brokers.base import Broker
 from real.counters import Window
-from real.fingerprint import fingerprint, versions
+from real.fingerprint import versions
 from real.life import Ending, Life
 from real.merge import merge
 from real.plan import Plan

@@ -1,6 +1,6 @@
 """`python -m real serve`: runs on request, one broker for all of them.
 
-Whoever needs real runs and must not import the harness starts this as a process.  A line of JSON in, a line of JSON out:
+Whoever needs real runs and must not import the harness starts this as a process.  A line of JSON in, a line out:
 
     {"scenario": {...as resolved...}}            ->  {"run": "runs/...", "verdict": "STABLE", "error": null}
 

@@ -53,7 +53,9 @@ BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
 # Lane: records and their enqueue times lie at L_BASE and L_BASE + L_CAPACITY.
 (L_BASE, L_CAPACITY, L_HEAD, L_TAIL, L_STRIDE) = range(5)
 # Log: positions into its records.
-(LG_BASE, LG_N, LG_FETCHED, LG_VISIBLE, LG_POLLED, LG_CURSOR, LG_CONSUMER, LG_WANTED, LG_NEW, LG_ENDS, LG_STRIDE) = range(11)
+(LG_BASE, LG_N, LG_FETCHED, LG_VISIBLE, LG_POLLED, LG_CURSOR, LG_CONSUMER, LG_WANTED, LG_NEW, LG_ENDS, LG_STRIDE) = (
+    range(11)
+)
 # Message.
 (M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_ANSWER, M_STRIDE) = range(10)
 # Event in the heap.
@@ -198,7 +200,18 @@ def build(system: System) -> Arena:
     for i, t in enumerate(system.threads):
         b = at["threads"] + i * T_STRIDE
         a[b + T_HOST], a[b + T_PROGRAM], a[b + T_STATE], a[b + T_INDEX] = t.host, distinct[t.program], WAKING, t.index
-        for place in (T_QUEUE_NEXT, T_MESSAGE, T_MAILBOX, T_MAILBOX_TAIL, T_CONN, T_CONN_TAIL, T_DELIVERIES, T_DELIVERIES_TAIL, T_ASIDE, T_DUE):
+        for place in (
+            T_QUEUE_NEXT,
+            T_MESSAGE,
+            T_MAILBOX,
+            T_MAILBOX_TAIL,
+            T_CONN,
+            T_CONN_TAIL,
+            T_DELIVERIES,
+            T_DELIVERIES_TAIL,
+            T_ASIDE,
+            T_DUE,
+        ):
             a[b + place] = NONE
         a[b + T_PRODUCER] = a[b + T_CONSUMER] = NONE
     for k, producer in enumerate(system.producers):
@@ -221,6 +234,8 @@ def grow(a: Arena) -> Arena:
     out[: len(a)] = a
     heap, messages = len(a), len(a) + heap_cap * E_STRIDE
     out[heap : heap + a[G_HEAP_CAP] * E_STRIDE] = a[a[G_HEAP] : a[G_HEAP] + a[G_HEAP_CAP] * E_STRIDE]
-    out[messages : messages + a[G_MESSAGES_CAP] * M_STRIDE] = a[a[G_MESSAGES] : a[G_MESSAGES] + a[G_MESSAGES_CAP] * M_STRIDE]
+    out[messages : messages + a[G_MESSAGES_CAP] * M_STRIDE] = a[
+        a[G_MESSAGES] : a[G_MESSAGES] + a[G_MESSAGES_CAP] * M_STRIDE
+    ]
     out[G_HEAP], out[G_HEAP_CAP], out[G_MESSAGES], out[G_MESSAGES_CAP] = heap, heap_cap, messages, messages_cap
     return out

@@ -30,6 +30,11 @@ CPU_COSTS = {
     "worker.produce": "worker application thread, per record and byte: produce call and delivery callback",
     "collector.poll": "collector application thread, per poll that returned records",
     "collector.record": "collector application thread, per record and byte",
+    "producer.wake": "a producer's client thread, each time it had slept",
+    "consumer.wake": "a consumer's client thread, each time it had slept",
+    "worker.cold": "worker application thread, per poll that returned records after it had slept: cold caches",
+    "collector.wake": "collector application thread, each time it had slept",
+    "broker.wake": "a broker thread, each time it had slept",
 }
 #: Latencies, by name.
 LATENCIES = {
@@ -93,6 +98,8 @@ class Calibration:
     background_ns_per_s: dict[str, Value] = field(default_factory=dict)
     #: points -> CPU ns of scoring one record of so many points; interpolated log-log inside, proportional outside
     score_table: dict[int, float] = field(default_factory=dict)
+    #: cost name -> such a table, in place of its fixed and byte terms: where a line through the sizes fails
+    tables_ns: dict[str, dict[int, float]] = field(default_factory=dict)
     #: bytes: {"input_fixed":..., "input_per_point":..., "output_fixed":..., "output_per_point":...}
     sizes_bytes: dict[str, float] = field(default_factory=dict)
     #: parameter or setting -> [lowest, highest] measured
@@ -107,7 +114,9 @@ def from_json(data: dict[str, Any]) -> Calibration:
     """Builds a Calibration from the object of a calibration file.  Raises KeyError/TypeError on a malformed one."""
 
     def value(v: Any) -> Value:
-        return Value(float(v[0]), float(v[1]), float(v[2])) if isinstance(v, list) else Value(float(v), float(v), float(v))
+        return (
+            Value(float(v[0]), float(v[1]), float(v[2])) if isinstance(v, list) else Value(float(v), float(v), float(v))
+        )
 
     def cost(c: dict[str, Any]) -> CpuCost:
         terms = {k: value(v) for k, v in c.items() if k != "residual"}
@@ -121,9 +130,12 @@ def from_json(data: dict[str, Any]) -> Calibration:
         regime=data["regime"],
         cpu={k: cost(c) for k, c in data["cpu"].items()},
         latency={k: Latency(tuple(float(x) for x in q)) for k, q in data["latency"].items()},
-        host=HostCosts(int(host["cores"]), tuple(float(x) for x in host["curve"]), host["discipline"], int(host["slice_ns"])),
+        host=HostCosts(
+            int(host["cores"]), tuple(float(x) for x in host["curve"]), host["discipline"], int(host["slice_ns"])
+        ),
         background_ns_per_s={k: value(v) for k, v in data.get("background_ns_per_s", {}).items()},
         score_table={int(k): float(v) for k, v in data.get("score_table", {}).items()},
+        tables_ns={k: {int(n): float(x) for n, x in t.items()} for k, t in data.get("tables_ns", {}).items()},
         sizes_bytes={k: float(v) for k, v in data.get("sizes_bytes", {}).items()},
         ranges={k: (float(v[0]), float(v[1])) for k, v in data.get("ranges", {}).items()},
         held_out=list(data.get("held_out", [])),
@@ -152,9 +164,15 @@ def to_json(c: Calibration) -> dict[str, Any]:
         "regime": c.regime,
         "cpu": {k: cost(v) for k, v in c.cpu.items()},
         "latency": {k: list(v.quantiles_ns) for k, v in c.latency.items()},
-        "host": {"cores": c.host.cores, "curve": list(c.host.curve), "discipline": c.host.discipline, "slice_ns": c.host.slice_ns},
+        "host": {
+            "cores": c.host.cores,
+            "curve": list(c.host.curve),
+            "discipline": c.host.discipline,
+            "slice_ns": c.host.slice_ns,
+        },
         "background_ns_per_s": {k: [v.value, v.lo, v.hi] for k, v in c.background_ns_per_s.items()},
         "score_table": {str(k): v for k, v in c.score_table.items()},
+        "tables_ns": {k: {str(n): x for n, x in t.items()} for k, t in c.tables_ns.items()},
         "sizes_bytes": c.sizes_bytes,
         "ranges": {k: list(v) for k, v in c.ranges.items()},
         "held_out": c.held_out,

@@ -86,9 +86,7 @@ class LoopExecution:
         while (state := self._advance(until_ns)) == loop.GROW:
             self._arena = arena.grow(self._arena)
         if state == loop.DEADLOCK:
-            waits = [
-                f"{t.name} at operation {self._thread(i, arena.T_PC)}" for i, t in enumerate(self.system.threads)
-            ]
+            waits = [f"{t.name} at operation {self._thread(i, arena.T_PC)}" for i, t in enumerate(self.system.threads)]
             raise SimulationError("nothing is ready and nothing is timed: " + ", ".join(waits))
 
     @property
@@ -115,7 +113,11 @@ class LoopExecution:
         if self._thread(i, arena.T_STATE) != arena.RUNNING:
             return
         for k in range(self._thread(i, arena.T_MARK), self._thread(i, arena.T_MARKS)):
-            due = self._thread(i, arena.T_RUN0) + self._thread(i, arena.T_REMAINING) - self._thread(i, arena.T_MARK_LEFT + k)
+            due = (
+                self._thread(i, arena.T_RUN0)
+                + self._thread(i, arena.T_REMAINING)
+                - self._thread(i, arena.T_MARK_LEFT + k)
+            )
             if due < self._until_ns:
                 column = self._thread(i, arena.T_MARK_STAMP + k)
                 self._arena[stamps + column * self.system.records + self._thread(i, arena.T_RECORD)] = due
@@ -151,7 +153,8 @@ class LoopExecution:
         """Produce requests of every producer client now."""
         base = int(self._arena[arena.G_PRODUCERS])
         return [
-            ClientReading(int(self._arena[base + k * arena.P_STRIDE + arena.P_REQUESTS])) for k in range(len(self.system.producers))
+            ClientReading(int(self._arena[base + k * arena.P_STRIDE + arena.P_REQUESTS]))
+            for k in range(len(self.system.producers))
         ]
 
     def consumers(self) -> list[ClientReading]:

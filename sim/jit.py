@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic, register_jitable
 
 from scenarios import draws
@@ -38,8 +38,9 @@ def _cache_dir() -> Path:
     return Path(tempfile.mkdtemp(prefix="weir-numba-"))
 
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(_cache_dir())
+_CONFIG: Any = config  # numba sets its attributes as it is imported
+if not _CONFIG.CACHE_DIR:
+    _CONFIG.CACHE_DIR = str(_cache_dir())
 
 
 def compiled(function: F) -> F:
@@ -58,13 +59,14 @@ def _pointer(typingctx, address):  # type: ignore[no-untyped-def]  # numba reads
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.int64)(types.int64), codegen
+    pointer: Any = types.CPointer
+    return pointer(types.int64)(types.int64), codegen
 
 
 @compiled
 def arena_at(address: int) -> Any:
     """The arena at an address, as a bare pointer: passing it on costs no reference counting, reading it no bounds."""
-    return _pointer(address)
+    return _pointer(address)  # type: ignore[call-arg]  # numba gives an intrinsic its first argument
 
 
-JIT_OFF = bool(numba.config.DISABLE_JIT)
+JIT_OFF = bool(_CONFIG.DISABLE_JIT)

@@ -1,20 +1,15 @@
 """The compiled event loop: the meaning of docs/simulator.md over one int64 arena.
 
-`advance(a, until)` takes every event before `until`.  A run cut at any instant and taken up again gives the same stamps:
-nothing lives outside the arena.  Each function is plain Python on integers; numba compiles it, and with the JIT off
-the same source runs as it is.
+`advance(a, until)` takes every event before `until`.  A run cut at any instant and taken up again gives the same
+stamps: nothing lives outside the arena.  Each function is plain Python on integers; numba compiles it, and with the JIT
+off the same source runs as it is.
 """
 
 from __future__ import annotations
 
-from scenarios.draws import (
-    PURPOSE_CPU,
-    PURPOSE_NETWORK,
-    PURPOSE_WAKE,
-    draw,
-)
+from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, draw
 from sim import operations as op
-from sim.arena import *  # noqa: F403  # the named offsets are this module's vocabulary
+from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
 from sim.system import COST_BITS, OUTPUT, RESIDUAL_BITS
 
@@ -28,7 +23,7 @@ FOREVER = 1 << 62
 
 
 @compiled
-def push(a, time, kind, owner, argument, generation):
+def push(a: Arena, time: int, kind: int, owner: int, argument: int, generation: int) -> None:
     """Schedules an event; its rank is (kind, owner, the owner's own count)."""
     t = a[G_THREADS] + owner * T_STRIDE
     rank = (kind << KIND_SHIFT) | (owner << OWNER_SHIFT) | a[t + T_COUNT]
@@ -59,7 +54,7 @@ def push(a, time, kind, owner, argument, generation):
 
 
 @compiled
-def sift_down(a, time, rank, argument, generation):
+def sift_down(a: Arena, time: int, rank: int, argument: int, generation: int) -> None:
     """Puts an event at the root of the (4-ary) heap and lets it sink."""
     heap = a[G_HEAP]
     n = a[G_HEAP_N]
@@ -92,7 +87,7 @@ def sift_down(a, time, rank, argument, generation):
 
 
 @compiled
-def close_hole(a):
+def close_hole(a: Arena) -> None:
     """Removes the root for good."""
     if a[G_HOLE] == 1:
         a[G_HOLE] = 0
@@ -107,24 +102,26 @@ def close_hole(a):
 
 
 @compiled
-def table_at(a, base, u):
+def table_at(a: Arena, base: int, u: int) -> int:
     """Reads a quantile table of the arena at 32 uniform bits."""
     i = base + (u >> 22)
-    low = a[i]
-    return low + (((a[i + 1] - low) * (u & 0x3FFFFF)) >> 22)
+    low: int = a[i]
+    high: int = a[i + 1]
+    return low + (((high - low) * (u & 0x3FFFFF)) >> 22)
 
 
 # ---------------------------------------------------------------- waiting and waking
 
 
 @compiled
-def wake_draw(a, t, table):
+def wake_draw(a: Arena, t: int, table: int) -> int:
+    """The latency of the thread's next wake-up."""
     base = a[G_THREADS] + t * T_STRIDE
     return table_at(a, table, draw(a[G_SEED], t, a[base + T_WAKES], PURPOSE_WAKE, 0))
 
 
 @compiled
-def signal(a, t):
+def signal(a: Arena, t: int) -> None:
     """Wakes a blocked thread; nothing for one that is not."""
     b = a[G_THREADS] + t * T_STRIDE
     if a[b + T_STATE] != BLOCKED:
@@ -136,7 +133,7 @@ def signal(a, t):
 
 
 @compiled
-def block(a, t, until):
+def block(a: Arena, t: int, until: int) -> None:
     """Blocks the thread at hand; with until >= 0 it wakes by itself then."""
     b = a[G_THREADS] + t * T_STRIDE
     a[b + T_STATE] = BLOCKED
@@ -150,36 +147,47 @@ def block(a, t, until):
 
 
 @compiled
-def recent(a, t, slice_ns):
+def recent(a: Arena, t: int, slice_ns: int) -> int:
+    """What t ran of late, as far as it was charged."""
     b = a[G_THREADS] + t * T_STRIDE
     i = a[G_NOW] // slice_ns
+    ran: int = 0
     if i == a[b + T_WINDOW]:
-        return a[b + T_CURRENT] + a[b + T_PREVIOUS]
-    if i == a[b + T_WINDOW] + 1:
-        return a[b + T_CURRENT]
-    return 0
+        ran = a[b + T_CURRENT] + a[b + T_PREVIOUS]
+    elif i == a[b + T_WINDOW] + 1:
+        ran = a[b + T_CURRENT]
+    return ran
 
 
 @compiled
-def charge(a, t, slice_ns, at_core_event):
-    """Accounts for what t ran since its last charge, and sets the stamps of fused work that fell due on the way.
+def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
+    """Accounts for what t ran since its last charge: every operation of fused work by itself, as if it had been alone.
 
-    A stamp due exactly now belongs to the CORE event: a thread preempted at that instant sets it when it runs again.
+    The stamps between them that fell due on the way are set; those due exactly now only with `due_now`, for a thread
+    preempted at that instant sets them when it runs again.
     """
     b = a[G_THREADS] + t * T_STRIDE
     now = a[G_NOW]
     d = now - a[b + T_RUN0]
     a[b + T_CPU] += d
+    rest = a[b + T_REMAINING] - d
     while a[b + T_MARK] < a[b + T_MARKS]:
         left = a[b + T_MARK_LEFT + a[b + T_MARK]]
-        over = left - (a[b + T_REMAINING] - d)  # work done since the stamp fell due
-        if over < 0 or (over == 0 and not at_core_event):
+        over = left - rest  # work done since the operation before the mark was complete
+        if over < 0 or (over == 0 and not due_now):
             break
+        charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
+        a[b + T_REMAINING] = left
         a[a[G_STAMPS] + a[b + T_MARK_STAMP + a[b + T_MARK]] * a[G_RECORDS] + a[b + T_RECORD]] = now - over
         a[b + T_MARK] += 1
-    a[b + T_REMAINING] -= d
+    charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
+    a[b + T_REMAINING] = rest
     a[b + T_RUN0] = now
-    i = now // slice_ns
+
+
+@compiled
+def charge_window(a: Arena, b: int, d: int, i: int) -> None:
+    """The thread at b ran d ns more, charged in window i."""
     if i == a[b + T_WINDOW]:
         a[b + T_CURRENT] += d
     else:
@@ -189,16 +197,18 @@ def charge(a, t, slice_ns, at_core_event):
 
 
 @compiled
-def slice_end(a, t, slice_ns):
+def slice_end(a: Arena, t: int, slice_ns: int) -> int:
+    """When the slice of a running thread ends; now, if that is this very instant."""
     b = a[G_THREADS] + t * T_STRIDE
     used = a[G_NOW] - a[b + T_SLICE0]
-    if used >= slice_ns:
-        a[b + T_SLICE0] += (used // slice_ns) * slice_ns
-    return a[b + T_SLICE0] + slice_ns
+    if used > slice_ns:
+        a[b + T_SLICE0] += ((used - 1) // slice_ns) * slice_ns
+    end: int = a[b + T_SLICE0] + slice_ns
+    return end
 
 
 @compiled
-def core_event(a, t, h):
+def core_event(a: Arena, t: int, h: int) -> None:
     """Schedules the CORE event of a running thread: its completion, or its slice end if others queue."""
     b = a[G_THREADS] + t * T_STRIDE
     at = a[G_NOW] + a[b + T_REMAINING]
@@ -209,7 +219,8 @@ def core_event(a, t, h):
 
 
 @compiled
-def grant(a, t, h):
+def grant(a: Arena, t: int, h: int) -> None:
+    """A thread in no queue gets a core."""
     b = a[G_THREADS] + t * T_STRIDE
     now = a[G_NOW]
     a[b + T_STATE] = RUNNING
@@ -220,7 +231,8 @@ def grant(a, t, h):
 
 
 @compiled
-def to_queue(a, t, h, head):
+def to_queue(a: Arena, t: int, h: int, head: bool) -> None:
+    """A thread joins the run queue, at its head or at its tail."""
     b = a[G_THREADS] + t * T_STRIDE
     a[b + T_STATE] = QUEUED
     a[b + T_READY0] = a[G_NOW]
@@ -239,15 +251,16 @@ def to_queue(a, t, h, head):
 
 
 @compiled
-def from_queue(a, h):
-    t = a[h + H_HEAD]
+def from_queue(a: Arena, h: int) -> int:
+    """Takes the head of the run queue."""
+    t: int = a[h + H_HEAD]
     a[h + H_HEAD] = a[a[G_THREADS] + t * T_STRIDE + T_QUEUE_NEXT]
     a[h + H_QUEUED] -= 1
     return t
 
 
 @compiled
-def cut_slices(a, h):
+def cut_slices(a: Arena, h: int) -> None:
     """Someone queues now: running threads get their CORE event at their slice end, if that is earlier."""
     for k in range(a[h + H_THREADS]):
         t = a[a[h + H_FIRST] + k]
@@ -261,7 +274,7 @@ def cut_slices(a, h):
 
 
 @compiled
-def ready(a, t):
+def ready(a: Arena, t: int) -> bool:
     """Makes a thread ready on its host.  True if it runs at once."""
     b = a[G_THREADS] + t * T_STRIDE
     h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
@@ -300,7 +313,7 @@ def ready(a, t):
 
 
 @compiled
-def release(a, t):
+def release(a: Arena, t: int) -> None:
     """The thread at hand gave up its core."""
     h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
     if a[h + H_QUEUED] > 0:
@@ -310,7 +323,7 @@ def release(a, t):
 
 
 @compiled
-def rotate(a, t, h):
+def rotate(a: Arena, t: int, h: int) -> None:
     """The thread's slice is over and others queue: to the tail, the head runs."""
     a[a[G_THREADS] + t * T_STRIDE + T_USED] = 0
     to_queue(a, t, h, False)
@@ -319,17 +332,15 @@ def rotate(a, t, h):
 
 
 @compiled
-def begin_work(a, t, work):
+def begin_work(a: Arena, t: int, work: int) -> None:
     """A CPU operation of work > 0 starts."""
     b = a[G_THREADS] + t * T_STRIDE
     h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
-    now = a[G_NOW]
     a[b + T_REMAINING] = work
-    if a[h + H_QUEUED] > 0 and now - a[b + T_SLICE0] >= a[h + H_SLICE]:
+    if a[h + H_QUEUED] > 0 and slice_end(a, t, a[h + H_SLICE]) == a[G_NOW]:
         rotate(a, t, h)
         return
-    a[b + T_RUN0] = now
-    slice_end(a, t, a[h + H_SLICE])
+    a[b + T_RUN0] = a[G_NOW]
     core_event(a, t, h)
 
 
@@ -337,8 +348,9 @@ def begin_work(a, t, work):
 
 
 @compiled
-def new_message(a, kind, connection):
-    m = a[G_FREE]
+def new_message(a: Arena, kind: int, connection: int) -> int:
+    """A message from the pool, empty."""
+    m: int = a[G_FREE]
     if m == NONE:
         m = a[G_MESSAGES_N]
         a[G_MESSAGES_N] = m + 1
@@ -355,13 +367,14 @@ def new_message(a, kind, connection):
 
 
 @compiled
-def free_message(a, m):
+def free_message(a: Arena, m: int) -> None:
+    """Gives a message back to the pool."""
     a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT] = a[G_FREE]
     a[G_FREE] = m
 
 
 @compiled
-def append_list(a, head, tail, m):
+def append_list(a: Arena, head: int, tail: int, m: int) -> None:
     """Appends message m to the list whose head and tail stand at these places."""
     a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT] = NONE
     if a[head] == NONE:
@@ -372,14 +385,15 @@ def append_list(a, head, tail, m):
 
 
 @compiled
-def take_list(a, head):
-    m = a[head]
+def take_list(a: Arena, head: int) -> int:
+    """Takes the first message of the list whose head stands at this place."""
+    m: int = a[head]
     a[head] = a[a[G_MESSAGES] + m * M_STRIDE + M_NEXT]
     return m
 
 
 @compiled
-def send(a, t, m, place):
+def send(a: Arena, t: int, m: int, place: int) -> None:
     """Message m leaves thread t; `place` is where the connection keeps its last arrival in that direction."""
     b = a[G_THREADS] + t * T_STRIDE
     at = a[G_NOW] + table_at(a, a[G_NETWORK], draw(a[G_SEED], t, a[b + T_SENT], PURPOSE_NETWORK, 0))
@@ -390,7 +404,8 @@ def send(a, t, m, place):
 
 
 @compiled
-def to_request_queue(a, m):
+def to_request_queue(a: Arena, m: int) -> None:
+    """A request enters the request queue; a blocked broker thread is signalled."""
     append_list(a, G_INBOX, G_INBOX_TAIL, m)
     for k in range(a[G_BROKER0], a[G_BROKER0] + a[G_BROKERS]):
         if a[a[G_THREADS] + k * T_STRIDE + T_STATE] == BLOCKED:
@@ -399,8 +414,8 @@ def to_request_queue(a, m):
 
 
 @compiled
-def deliver(a, m):
-    """A message arrives: an answer at its client, a request at the broker (one of a connection in process at a time)."""
+def deliver(a: Arena, m: int) -> None:
+    """A message arrives: an answer at its client, a request at the broker, where one of a connection is in process."""
     mb = a[G_MESSAGES] + m * M_STRIDE
     c = a[mb + M_CONNECTION]
     cb = a[G_THREADS] + c * T_STRIDE
@@ -415,7 +430,7 @@ def deliver(a, m):
 
 
 @compiled
-def answer(a, t, m):
+def answer(a: Arena, t: int, m: int) -> None:
     """The broker thread sends m back; the connection's next request may be processed."""
     mb = a[G_MESSAGES] + m * M_STRIDE
     cb = a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE
@@ -432,7 +447,7 @@ def answer(a, t, m):
 
 
 @compiled
-def fetchable_bytes(a, c):
+def fetchable_bytes(a: Arena, c: int) -> tuple[int, int, int]:
     """What a fetch of consumer c would find now: (batches, records, bytes); LG_NEW holds the positions behind it."""
     p = a[G_PARTITIONS]
     record_bytes = a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN]
@@ -462,7 +477,7 @@ def fetchable_bytes(a, c):
 
 
 @compiled
-def take_fetch(a, c, m, batches, records, total):
+def take_fetch(a: Arena, c: int, m: int, batches: int, records: int, total: int) -> None:
     """The fetch positions move past what was found; the answer carries it."""
     p = a[G_PARTITIONS]
     for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
@@ -476,7 +491,7 @@ def take_fetch(a, c, m, batches, records, total):
 
 
 @compiled
-def append(a, t):
+def append(a: Arena, t: int) -> None:
     """APPEND: the batch at hand goes to the end of its log; a fetch that waited for it may be satisfied."""
     tb = a[G_THREADS] + t * T_STRIDE
     mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
@@ -507,7 +522,7 @@ def append(a, t):
 
 
 @compiled
-def fetch_eval(a, t):
+def fetch_eval(a: Arena, t: int) -> bool:
     """FETCH_EVAL: True if the fetch carries records now; else it is parked."""
     tb = a[G_THREADS] + t * T_STRIDE
     m = a[tb + T_MESSAGE]
@@ -526,7 +541,8 @@ def fetch_eval(a, t):
 
 
 @compiled
-def fetch_expires(a, owner):
+def fetch_expires(a: Arena, owner: int) -> None:
+    """The timer of a parked fetch: it takes what there is and enters the request queue."""
     c = a[G_CONSUMERS] + a[a[G_THREADS] + owner * T_STRIDE + T_CONSUMER] * C_STRIDE
     a[c + C_TIMED] = 0
     if a[c + C_PARKED] == NONE:
@@ -544,7 +560,7 @@ def fetch_expires(a, owner):
 
 
 @compiled
-def fetch_send(a, t):
+def fetch_send(a: Arena, t: int) -> bool:
     """FETCH_SEND: True if a request left; else the thread is blocked for the back-off."""
     c = a[G_CONSUMERS] + a[a[G_THREADS] + t * T_STRIDE + T_CONSUMER] * C_STRIDE
     p = a[G_PARTITIONS]
@@ -565,7 +581,7 @@ def fetch_send(a, t):
 
 
 @compiled
-def deliver_fetch(a, t):
+def deliver_fetch(a: Arena, t: int) -> None:
     """DELIVER: what the answer carried becomes visible to the application thread."""
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
@@ -588,18 +604,19 @@ def deliver_fetch(a, t):
 
 
 @compiled
-def lane_ready(a, lane, n, record_bytes):
+def lane_ready(a: Arena, lane: int, n: int, record_bytes: int) -> bool:
     """Whether a lane would be ready with n of its records, at now."""
     lb = a[G_LANES] + lane * L_STRIDE
     if n <= 0:
         return False
     if n >= a[G_BATCH_RECORDS] or n * record_bytes >= a[G_BATCH_BYTES]:
         return True
-    return a[G_NOW] >= a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
+    lingered: bool = a[G_NOW] >= a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
+    return lingered
 
 
 @compiled
-def enqueue(a, t):
+def enqueue(a: Arena, t: int) -> None:
     """ENQUEUE: the record at hand joins its lane; the client is signalled if that matters to it."""
     tb = a[G_THREADS] + t * T_STRIDE
     pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
@@ -624,7 +641,7 @@ def enqueue(a, t):
 
 
 @compiled
-def produce_next(a, t):
+def produce_next(a: Arena, t: int) -> int:
     """PRODUCE_NEXT: 2 an answer is at hand, 1 a batch is, 0 the thread is blocked."""
     tb = a[G_THREADS] + t * T_STRIDE
     if a[tb + T_MAILBOX] != NONE:
@@ -668,7 +685,7 @@ def produce_next(a, t):
 
 
 @compiled
-def acknowledge(a, t):
+def acknowledge(a: Arena, t: int) -> None:
     """ACK: a produce request was answered."""
     tb = a[G_THREADS] + t * T_STRIDE
     pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
@@ -682,7 +699,7 @@ def acknowledge(a, t):
 
 
 @compiled
-def serve(a, t):
+def serve(a: Arena, t: int) -> None:
     """SERVE: delivery callbacks of every batch answered so far."""
     tb = a[G_THREADS] + t * T_STRIDE
     while a[tb + T_DELIVERIES] != NONE:
@@ -701,7 +718,7 @@ def serve(a, t):
 
 
 @compiled
-def poll(a, t):
+def poll(a: Arena, t: int) -> int:
     """POLL: 1 records are taken, 2 the poll is empty, 0 the thread is blocked."""
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
@@ -732,7 +749,7 @@ def poll(a, t):
 
 
 @compiled
-def stamp_poll(a, t, column):
+def stamp_poll(a: Arena, t: int, column: int) -> None:
     """Stamps every record of the poll, and who polled it."""
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
@@ -752,7 +769,7 @@ def stamp_poll(a, t, column):
 
 
 @compiled
-def next_of_poll(a, t):
+def next_of_poll(a: Arena, t: int) -> bool:
     """NEXT: the next record of the poll is at hand, or False."""
     tb = a[G_THREADS] + t * T_STRIDE
     if a[tb + T_N] == 0:
@@ -774,7 +791,7 @@ def next_of_poll(a, t):
 
 
 @compiled
-def work_of(a, t, cost, source, variant):
+def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
     """The CPU ns of one CPU operation."""
     tb = a[G_THREADS] + t * T_STRIDE
     records = 0
@@ -815,8 +832,12 @@ def work_of(a, t, cost, source, variant):
             a[tb + T_SLEPT] = 0
         entity = a[tb + T_WAKES]
     k = a[G_COSTS] + cost * K_STRIDE
-    work = (
-        a[k + K_FIXED] + a[k + K_BATCH] * batches + a[k + K_RECORD] * records + a[k + K_POINT] * points + a[k + K_BYTE] * size
+    work: int = (
+        a[k + K_FIXED]
+        + a[k + K_BATCH] * batches
+        + a[k + K_RECORD] * records
+        + a[k + K_POINT] * points
+        + a[k + K_BYTE] * size
     ) >> COST_BITS
     if a[k + K_RESIDUAL] != NONE:
         work = (work * table_at(a, a[k + K_RESIDUAL], draw(a[G_SEED], t, entity, PURPOSE_CPU, cost))) >> RESIDUAL_BITS
@@ -827,7 +848,7 @@ def work_of(a, t, cost, source, variant):
 
 
 @compiled
-def run(a, t):
+def run(a: Arena, t: int) -> None:
     """Runs the program of thread t until it works or waits."""
     tb = a[G_THREADS] + t * T_STRIDE
     while True:
@@ -837,25 +858,22 @@ def run(a, t):
         a[G_OPERATIONS] += 1
         following = pc + 1
         if code == op.CPU:
-            # CPU work with nothing but stamps of the record at hand in between is one piece of work with marks.
+            # CPU work with nothing but a stamp of the record at hand in between is one piece of work with marks.
             a[tb + T_MARKS] = 0
             a[tb + T_MARK] = 0
             work = work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
-            while True:
+            while a[tb + T_MARKS] < MARKS_MAX:
                 o += OP_STRIDE
-                if a[o] == op.CPU:
-                    following += 1
-                elif a[o] == op.STAMP and a[o + 2] == op.ONE and a[o + OP_STRIDE] == op.CPU and a[tb + T_MARKS] < MARKS_MAX:
-                    following += 2
-                    if work == 0:
-                        a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
-                    else:
-                        a[tb + T_MARK_LEFT + a[tb + T_MARKS]] = work  # for now the work before it
-                        a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = a[o + 1]
-                        a[tb + T_MARKS] += 1
-                    o += OP_STRIDE
-                else:
+                if a[o] != op.STAMP or a[o + 2] != op.ONE or a[o + OP_STRIDE] != op.CPU:
                     break
+                if work == 0:
+                    a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
+                else:
+                    a[tb + T_MARK_LEFT + a[tb + T_MARKS]] = work  # for now the work before it
+                    a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = a[o + 1]
+                    a[tb + T_MARKS] += 1
+                o += OP_STRIDE
+                following += 2
                 work += work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
             if work > 0:
                 for i in range(a[tb + T_MARKS]):
@@ -955,33 +973,34 @@ def run(a, t):
 
 
 @compiled
-def start_arena(a):
+def start_arena(a: Arena) -> None:
     """Schedules the first WAKE of every thread, in the order of their numbers."""
     for t in range(a[G_THREADS_N]):
         push(a, 0, EV_WAKE, t, t, 0)
 
 
 @compiled
-def start(address):
+def start(address: int) -> None:
     """`start_arena` of the arena at this address."""
     start_arena(arena_at(address))
 
 
 @compiled
-def advance(address, until):
+def advance(address: int, until: int) -> int:
     """`advance_arena` of the arena at this address."""
     return advance_arena(arena_at(address), until)
 
 
 @compiled
-def advance_arena(a, until):
-    """Takes every event before `until` (ns); returns REACHED, GROW or DEADLOCK."""
+def advance_arena(a: Arena, until: int) -> int:
+    """Takes every event before `until` (ns), and is at `until` then; returns REACHED, GROW or DEADLOCK."""
     while True:
         close_hole(a)
         if a[G_HEAP_N] == 0:
             return DEADLOCK
         e = a[G_HEAP]
         if a[e] >= until:
+            a[G_NOW] = max(a[G_NOW], until)  # readings count work and waits under way up to here
             return REACHED
         spare = 3 * a[G_THREADS_N] + 16
         if a[G_HEAP_N] + spare > a[G_HEAP_CAP] or a[G_MESSAGES_N] + spare > a[G_MESSAGES_CAP]:
@@ -997,10 +1016,10 @@ def advance_arena(a, until):
             if a[b + T_GENERATION] != generation:
                 continue
             h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
-            charge(a, x, a[h + H_SLICE], True)
-            if a[b + T_REMAINING] > 0:
+            complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
+            charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
+            if not complete:
                 if a[h + H_QUEUED] == 0:
-                    a[b + T_SLICE0] = a[G_NOW]
                     core_event(a, x, h)
                 else:
                     rotate(a, x, h)

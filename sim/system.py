@@ -26,7 +26,7 @@ COLLECTOR_POLL_RECORDS = 10_000
 INPUT, OUTPUT = 0, 1
 
 
-class SystemError_(Exception):
+class UnsupportedError(Exception):
     """The scenario asks for something the calibration cannot answer."""
 
 
@@ -44,6 +44,8 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Host:
+    """Cores that share one run queue."""
+
     name: str
     cores: int
     slice_ns: int
@@ -62,6 +64,8 @@ class Producer:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
+    """A consumer: its client thread, the application thread it feeds, the partitions it reads."""
+
     client: int
     application: int
     topic: int
@@ -84,6 +88,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class System:
+    """Everything an executor needs; times in ns, sizes in bytes."""
+
     seed: int
     hosts: tuple[Host, ...]
     threads: tuple[Thread, ...]
@@ -133,10 +139,11 @@ class System:
 
 
 def spread_quantiles(quantiles: tuple[float, ...], scale: float = 1.0) -> Int64s:
-    """Brings a short table of evenly spaced quantiles (or one constant) to TABLE_SIZE integers by linear interpolation."""
+    """Brings evenly spaced quantiles, or one constant, to TABLE_SIZE integers by linear interpolation."""
     q = np.asarray(quantiles if len(quantiles) > 1 else (quantiles[0], quantiles[0]), dtype=np.float64)
     at = np.arange(TABLE_SIZE) * ((len(q) - 1) / (TABLE_SIZE - 1))
-    return np.round(np.interp(at, np.arange(len(q)), q) * scale).astype(np.int64)
+    table: Int64s = np.round(np.interp(at, np.arange(len(q)), q) * scale).astype(np.int64)
+    return table
 
 
 def score_ns(table: dict[int, float], points: int) -> float:
@@ -173,7 +180,7 @@ def _latency(calibration: Calibration, name: str) -> Int64s:
 
 
 def _scaled(x: float) -> int:
-    return int(round(x * (1 << COST_BITS)))
+    return round(x * (1 << COST_BITS))
 
 
 def _cost(c: CpuCost | None, fixed_ns: float | None = None) -> Cost:
@@ -181,7 +188,12 @@ def _cost(c: CpuCost | None, fixed_ns: float | None = None) -> Cost:
     residual = spread_quantiles(c.residual, float(1 << RESIDUAL_BITS)) if c.residual else None
     fixed = c.fixed_ns.value if fixed_ns is None else fixed_ns
     return Cost(
-        _scaled(fixed), _scaled(c.batch_ns.value), _scaled(c.record_ns.value), _scaled(c.point_ns.value), _scaled(c.byte_ns.value), residual
+        _scaled(fixed),
+        _scaled(c.batch_ns.value),
+        _scaled(c.record_ns.value),
+        _scaled(c.point_ns.value),
+        _scaled(c.byte_ns.value),
+        residual,
     )
 
 
@@ -189,10 +201,12 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
     """Lays out the Python engine's pipeline.
 
     Raises:
-        SystemError_: the scenario needs something this calibration or simulator does not have.
+        UnsupportedError: the scenario needs something this calibration or simulator does not have.
     """
     if scenario.engine.kind != "python":
-        raise SystemError_(f"engine.kind: {scenario.engine.kind}: the simulator has no programs for it yet; python is there")
+        raise UnsupportedError(
+            f"engine.kind: {scenario.engine.kind}: the simulator has no programs for it yet; python is there"
+        )
     w, b = scenario.workload, scenario.broker
     load_ns = w.warmup_ns + w.duration_ns
     due = np.asarray(arrivals.schedule(w.arrival, load_ns, w.seed), dtype=np.int64)
@@ -203,9 +217,14 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
 
     host_names = {"default": calibration.host.cores}
     host_names.update({name: spec.cores for name, spec in scenario.hosts.hosts.items()})
-    used = sorted({scenario.hosts.parts.get(part, "default") for part in ("generator", "broker", "engine", "collector")})
+    used = sorted(
+        {scenario.hosts.parts.get(part, "default") for part in ("generator", "broker", "engine", "collector")}
+    )
     hosts = tuple(Host(name, host_names[name], calibration.host.slice_ns) for name in used)
-    on = {part: used.index(scenario.hosts.parts.get(part, "default")) for part in ("generator", "broker", "engine", "collector")}
+    on = {
+        part: used.index(scenario.hosts.parts.get(part, "default"))
+        for part in ("generator", "broker", "engine", "collector")
+    }
     on["host"] = on["broker"]
 
     threads: list[Thread] = []
@@ -216,7 +235,9 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
 
     producers: list[Producer] = []
     consumers: list[Consumer] = []
-    gens = [add(f"generator.{g}.app", f"generator.{g}", "generator", programs.generator(), g) for g in range(w.producers)]
+    gens = [
+        add(f"generator.{g}.app", f"generator.{g}", "generator", programs.generator(), g) for g in range(w.producers)
+    ]
     for g in range(w.producers):
         client = add(f"generator.{g}.client", f"generator.{g}", "generator", programs.producer_client(), len(producers))
         producers.append(Producer(client, -1, INPUT, 0, b.partitions))
@@ -234,7 +255,9 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
     consumers.append(Consumer(fetcher, app, OUTPUT, 0, b.partitions, COLLECTOR_POLL_RECORDS))
 
     costs = [
-        _cost(calibration.cpu.get(name), score_ns(calibration.score_table, w.points) if name == "worker.score" else None)
+        _cost(
+            calibration.cpu.get(name), score_ns(calibration.score_table, w.points) if name == "worker.score" else None
+        )
         for name in CPU_COSTS
     ]
     for i, part in enumerate(BACKGROUND_PARTS):
@@ -242,13 +265,21 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
         work = round(value.value / 100) if value else 0
         costs.append(Cost(work << COST_BITS, 0, 0, 0, 0, None))
         if value is not None and value.value > 0:
-            add(f"{part}.background", "broker" if part == "broker" else f"{part}.background", part, programs.background(i), i)
+            add(
+                f"{part}.background",
+                "broker" if part == "broker" else f"{part}.background",
+                part,
+                programs.background(i),
+                i,
+            )
 
     sizes = calibration.sizes_bytes
     pad = w.payload.pad_bytes
 
     def size(direction: str) -> int:
-        return max(1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points) + pad)
+        return max(
+            1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points) + pad
+        )
 
     profile = profiles.PROFILES[b.client_profile]
     load_ns = load_ns if w.arrival.rate_per_s > 0 or not w.backlog_records else 0

@@ -1,0 +1,69 @@
+"""`python -m benchmarks`: list the benchmarks, run one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, invoke_without_command=True, pretty_exceptions_enable=False, help="How fast Weir is here."
+)
+
+
+@app.callback()
+def _list(context: typer.Context) -> None:
+    """How fast Weir is here.  Without a command: the list of benchmarks."""
+    if context.invoked_subcommand is None:
+        print("simulator  records a second of the compiled loop, and of SimPy on the same pipeline")
+        print("\npython -m benchmarks NAME [--json]")
+
+
+@app.command()
+def simulator(
+    calibration: Annotated[str | None, typer.Option(help="Name or .json file, instead of the built-in costs.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each executor, by turns; medians are shown.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Time the simulator on 1.8 million records, and SimPy on the same point cut short."""
+    from benchmarks.simulator import benchmark
+    from scenarios.cli import reported
+    from sim import store
+
+    with reported():
+        try:
+            costs = None if calibration is None else store.load(calibration)
+        except store.CalibrationError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(4) from None
+        found = benchmark(costs, rounds, lambda line: print(line, file=sys.stderr, flush=True))
+        if as_json:
+            print(json.dumps(found, indent=1))
+        else:
+            _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    loop, simpy, reference = found["loop"], found["simpy"], found["reference"]
+    table = Table("", "wall s", "process s", title=f"{loop['records']:,.0f} records", title_justify="left")
+    for part in ("layout", "simulate", "judge", "write"):
+        table.add_row(part, f"{loop[f'{part}_s']:.2f}", f"{loop[f'{part}_cpu_s']:.2f}")
+    spent = [sum(loop[f"{part}{unit}"] for part in ("layout", "simulate", "judge")) for unit in ("_s", "_cpu_s")]
+    table.add_row("layout, simulate and judge", *(f"{seconds:.2f}" for seconds in spent))
+    Console().print(table)
+    print(f"loop: {loop['records_per_s']:,.0f} records/s, {loop['events_per_s']:,.0f} events/s (process time)")
+    equal = "equal" if found["stamps_equal"] else "not equal"
+    for what, slow, ratio in (
+        (f"SimPy by hand (stamps {equal})", simpy, found["ratio"]),
+        ("--backend simpy", reference, found["ratio_reference"]),
+    ):
+        print(f"{what}: {slow['records_per_s']:,.0f} records/s on {slow['records']:,.0f} records; ratio {ratio:,.0f}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,125 @@
+"""Where calibrations are found, and how far one may be trusted for a scenario."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from analysis.fingerprint import differences
+from scenarios.spec import Scenario
+from sim import costs
+from sim.costs import Calibration
+
+#: Taken where neither the command line nor the scenario names one.
+SHIPPED = "two-cores"
+SHIPPED_DIRECTORY = Path(__file__).resolve().parent.parent / "calibrations"
+
+
+class CalibrationError(Exception):
+    """No such calibration, an unreadable one, or one of another host or another system.  Exit code 4."""
+
+
+def directories() -> list[Path]:
+    """Where a calibration's name is looked up, in this order: ./calibrations, then the shipped ones."""
+    found = [Path("calibrations"), SHIPPED_DIRECTORY]
+    return [d for d in dict.fromkeys(p.resolve() for p in found) if d.is_dir()]
+
+
+def names() -> list[str]:
+    """Every calibration that can be named."""
+    return sorted({p.stem for d in directories() for p in d.glob("*.json")})
+
+
+def find(name: str) -> Path:
+    """The file of a calibration, by name or by path.
+
+    Raises:
+        CalibrationError: there is none; the message lists those there are.
+    """
+    if name.endswith(".json"):
+        if Path(name).is_file():
+            return Path(name)
+        raise CalibrationError(f"{name}: no such calibration file")
+    for d in directories():
+        if (d / f"{name}.json").is_file():
+            return d / f"{name}.json"
+    raise CalibrationError(f"no calibration named {name}; there are: {', '.join(names()) or 'none'}")
+
+
+def load(name: str) -> Calibration:
+    """Reads a calibration by name or path.
+
+    Raises:
+        CalibrationError: there is none, or its file cannot be read as one.
+    """
+    path = find(name)
+    try:
+        return costs.read(path)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise CalibrationError(f"{path}: not a calibration: {type(error).__name__}: {error}") from error
+
+
+def choose(scenario: Scenario, override: str | None = None) -> Calibration:
+    """The command line's calibration, else the scenario's, else the shipped one.
+
+    Raises:
+        CalibrationError: it is missing, of another engine, or foreign where the scenario predicts this host.
+    """
+    calibration = load(override or scenario.calibration or SHIPPED)
+    regime = {"engine": scenario.engine.kind, "model": scenario.model.name, "format": scenario.workload.payload.format}
+    for key in ("engine",):
+        if calibration.regime.get(key) != regime[key]:
+            raise CalibrationError(
+                f"calibration {calibration.name} is of {key} {calibration.regime.get(key)}, the scenario of {regime[key]}"
+            )
+    foreign = differences(calibration.fingerprint)
+    if scenario.hosts.predicts_this_host and foreign:
+        raise CalibrationError(
+            f"hosts: this: calibration {calibration.name} is of another host: {'; '.join(foreign)}. "
+            "Measure this one: python -m real profile scenarios/profile/ffnn.yaml"
+        )
+    return calibration
+
+
+def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
+    """Settings of the scenario beyond what the calibration measured, in words."""
+    settings = {
+        "rate_per_s": scenario.workload.arrival.rate_per_s,
+        "points": float(scenario.workload.points),
+        "partitions": float(scenario.broker.partitions),
+        "linger_ms": scenario.broker.producer.linger_ns / 1e6,
+        "max_poll_records": float(scenario.broker.consumer.max_poll_records),
+        "parallelism": float(scenario.engine.parallelism),
+    }
+    said = []
+    for key, value in settings.items():
+        low, high = calibration.ranges.get(key, (value, value))
+        if value and not low <= value <= high:
+            said.append(f"{key} {value:g} outside {low:g} to {high:g}")
+    for key, value_ in (("model", scenario.model.name), ("format", scenario.workload.payload.format)):
+        if calibration.regime.get(key) != value_:
+            said.append(f"{key} {value_}, measured {calibration.regime.get(key)}")
+    cores = max((h.cores for h in scenario.hosts.hosts.values()), default=calibration.host.cores)
+    if cores > calibration.host.cores:
+        said.append(f"{cores} cores, measured {calibration.host.cores} (in proportion)")
+    return said
+
+
+def trust(scenario: Scenario, calibration: Calibration) -> dict[str, Any]:
+    """What a prediction says of its calibration: name, match with this host, what is outside, held-out errors."""
+    return {
+        "name": calibration.name,
+        "digest": digest(calibration),
+        "created": calibration.created,
+        "host_match": not differences(calibration.fingerprint),
+        "outside": outside(scenario, calibration),
+        "held_out": calibration.held_out,
+    }
+
+
+def digest(calibration: Calibration) -> str:
+    """Identifies a calibration's content."""
+    text = json.dumps(costs.to_json(calibration), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,202 @@
+"""Every point and repeat of a sweep, on all cores, each simulated once.
+
+A finished simulation is stored under the hash of all it depends on: what the scenario asks to be run, the calibration,
+the executor, the sources of the simulator.  So a sweep that was cut goes on where it was, another that shares points
+takes them from there, and a change of any source starts anew.  Repeat k has seed + k, at every point the same: the
+draws of two configurations pair.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from analysis.columns import VERDICTS
+from scenarios import load
+from scenarios.spec import Scenario
+from sim import cores, store
+from sim.costs import Calibration
+
+#: progress(simulations done, simulations in all)
+Progress = Callable[[int, int], None]
+#: Where finished simulations are kept, in the folder of runs.
+FOLDER = Path(".cache") / "sweep"
+_SOURCES = ("analysis", "control", "scenarios", "sim")
+_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a sweep.
+
+    Attributes:
+        swept: The swept keys and their values as written.
+        scenario: What was simulated, with the seed of the first repeat.
+        trust: `calibration` of run.json.
+        repeats: Of each repeat: reason, verdict, verdict_reason, metrics, accounting.
+    """
+
+    swept: dict[str, Any]
+    scenario: Scenario
+    trust: dict[str, Any]
+    repeats: tuple[dict[str, Any], ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the repeats."""
+        return min((str(r["verdict"]) for r in self.repeats), key=VERDICTS.index)
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Medians over the repeats; None where a repeat has no value."""
+        return {name: None if found is None else found[0] for name, found in self._spread().items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The object of `--json`: metrics are medians over the repeats, the accounting is their sum."""
+        found = self._spread()
+        counts = [r["accounting"] for r in self.repeats]
+        return {
+            **self.swept,
+            "name": self.scenario.name,
+            "seed": self.scenario.workload.seed,
+            "repeats": len(self.repeats),
+            "verdict": self.verdict,
+            "verdicts": [r["verdict"] for r in self.repeats],
+            "metrics": self.metrics,
+            "metrics_lo": {name: None if f is None else f[1] for name, f in found.items()},
+            "metrics_hi": {name: None if f is None else f[2] for name, f in found.items()},
+            "accounting": {key: sum(c[key] for c in counts) for key in counts[0]},
+            "calibration": self.trust,
+        }
+
+    def _spread(self) -> dict[str, tuple[float, float, float] | None]:
+        from analysis import stats
+
+        found: dict[str, tuple[float, float, float] | None] = {}
+        for name in self.repeats[0]["metrics"]:
+            values = [r["metrics"][name] for r in self.repeats]
+            found[name] = None if None in values else stats.spread(values)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One simulation, and the file that keeps it."""
+
+    scenario: Scenario
+    calibration: Calibration
+    backend: str
+    file: Path
+
+
+def sweep(
+    points: Sequence[tuple[Mapping[str, Any], Scenario]],
+    calibrations: Sequence[Calibration],
+    *,
+    root: Path,
+    backend: str = "loop",
+    processes: int | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> list[Point]:
+    """Simulates every repeat of every point.
+
+    Args:
+        points: Of `scenarios.load.expand`.
+        calibrations: One for each point.
+        root: The folder of runs; finished simulations are kept in its `.cache/sweep`.
+        backend: `loop`, or `simpy` for the reference.
+        processes: How many; None for as many as there are cores.
+        fresh: Simulates anew what is kept.
+        progress: Called at the start and after each simulation.
+
+    Raises:
+        system.UnsupportedError: a scenario needs programs the simulator does not have.
+        execution.SimulationError: a pipeline came to a deadlock.
+    """
+    folder = root / FOLDER
+    jobs, owner = [], []
+    for at, ((_, scenario), calibration) in enumerate(zip(points, calibrations, strict=True)):
+        for repeat in range(scenario.repeats):
+            one = seeded(scenario, repeat)
+            jobs.append(Job(one, calibration, backend, folder / f"{identity(one, calibration, backend)}.json"))
+            owner.append(at)
+    found: dict[int, dict[str, Any]] = {}
+    if not fresh:
+        found = {i: kept for i, job in enumerate(jobs) if (kept := _kept(job.file)) is not None}
+    tell = progress or (lambda _done, _total: None)
+    tell(len(found), len(jobs))
+    missing = [i for i in range(len(jobs)) if i not in found]
+    with closing(cores.spread(run_job, [jobs[i] for i in missing], processes)) as results:
+        for place, result in results:
+            found[missing[place]] = result
+            tell(len(found), len(jobs))
+    repeats: list[list[dict[str, Any]]] = [[] for _ in points]
+    for i, at in enumerate(owner):
+        repeats[at].append(found[i])
+    return [
+        Point(dict(swept), scenario, store.trust(scenario, calibration), tuple(repeats[at]))
+        for at, ((swept, scenario), calibration) in enumerate(zip(points, calibrations, strict=True))
+    ]
+
+
+def seeded(scenario: Scenario, repeat: int) -> Scenario:
+    """One repeat of a scenario: its seed and what is run, nothing else."""
+    workload = dataclasses.replace(scenario.workload, seed=scenario.workload.seed + repeat)
+    return dataclasses.replace(scenario, workload=workload, sweep={}, repeats=1)
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Simulates and keeps one job; called in a worker."""
+    from sim.run import simulate
+
+    meta = simulate(job.scenario, job.calibration, backend=job.backend).meta
+    # By way of JSON, so that a result is the same whether it was kept or not.
+    text = json.dumps({key: meta[key] for key in _KEPT}, allow_nan=False)
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.file.with_name(f"{job.file.name}.tmp-{os.getpid()}")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(job.file)
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def identity(scenario: Scenario, calibration: Calibration, *more: object) -> str:
+    """Hash of all that a simulation's result depends on: bounds, name and where costs are looked up do not count."""
+    plain = dataclasses.replace(
+        scenario, name="", slo=(), expect=(), sweep={}, repeats=1, calibration=None, profile=None, check=None
+    )
+    told = [load.resolved(plain), _trace(scenario), store.digest(calibration), sources(), *map(str, more)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def sources() -> str:
+    """Hash of every source a result depends on."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for room in _SOURCES:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _trace(scenario: Scenario) -> str | None:
+    path = scenario.workload.arrival.path
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and all(key in found for key in _KEPT) else None
