@@ -25,16 +25,16 @@ def _fields(names: str, start: int = 0) -> dict[str, int]:
     G_HOSTS, G_HOSTS_N, G_PRODUCERS, G_CONSUMERS, G_LANES, G_LOGS, G_BROKER0, G_BROKERS, G_INBOX, G_INBOX_TAIL, G_RECORDS, G_BACKLOG,
     G_STAMPS, G_PARTITION, G_WORKER, G_BATCH, G_COSTS, G_WAKE, G_TIMER, G_NETWORK, G_POINTS, G_BYTES_IN, G_BYTES_OUT, G_PARTITIONS, G_LINGER,
     G_BATCH_RECORDS, G_BATCH_BYTES, G_MAX_FLIGHT, G_FETCH_MIN, G_FETCH_WAIT, G_FETCH_MAX, G_PARTITION_MAX, G_QUEUED_RECORDS, G_QUEUED_BYTES,
-    G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_OPERATIONS, G_GENERATORS, G_LOG_RECORDS, G_LOG_ENDS, G_HOST_THREADS, G_SIZE,
-) = range(56)  # fmt: skip
+    G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_OPERATIONS, G_GENERATORS, G_LOG_RECORDS, G_LOG_ENDS, G_HOST_THREADS, G_COLD, G_SIZE,
+) = range(57)  # fmt: skip
 
 # Thread.
 (
     T_HOST, T_PROGRAM, T_PC, T_STATE, T_GENERATION, T_COUNT, T_WAKES, T_REMAINING, T_USED, T_SLICE0, T_RUN0, T_CORE_AT, T_CPU, T_WAIT, T_READY0,
     T_WINDOW, T_CURRENT, T_PREVIOUS, T_SENT, T_QUEUE_NEXT, T_RECORD, T_MESSAGE, T_N, T_TIMED, T_DUE, T_INDEX, T_POLLS, T_SLEPT, T_MAILBOX,
     T_MAILBOX_TAIL, T_BUSY, T_CONN, T_CONN_TAIL, T_LAST_UP, T_LAST_DOWN, T_DELIVERIES, T_DELIVERIES_TAIL, T_OUTSTANDING, T_ASIDE,
-    T_PRODUCER, T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_MARKS, T_MARK, T_MARK_LEFT,
-) = range(46)  # fmt: skip
+    T_PRODUCER, T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_WORKED, T_IDLE_SINCE, T_MARKS, T_MARK, T_MARK_LEFT,
+) = range(48)  # fmt: skip
 #: Stamps inside fused CPU work: for each, the work left when it is due (at T_MARK_LEFT + i) and its column (T_MARK_STAMP + i).
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
@@ -61,7 +61,7 @@ BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
 # Event in the heap.
 (E_TIME, E_RANK, E_ARGUMENT, E_GENERATION, E_STRIDE) = range(5)
 # Cost.
-(K_FIXED, K_BATCH, K_RECORD, K_POINT, K_BYTE, K_RESIDUAL, K_STRIDE) = range(7)
+(K_FIXED, K_BATCH, K_RECORD, K_POINT, K_BYTE, K_COLD, K_RESIDUAL, K_STRIDE) = range(8)
 OP_STRIDE = 4
 
 KIND_SHIFT, OWNER_SHIFT = 60, 38
@@ -91,8 +91,8 @@ def build(system: System) -> Arena:
     at["lanes"] = take(lanes_n * L_STRIDE)
     at["logs"] = take(2 * p * LG_STRIDE)
     at["costs"] = take(len(system.costs) * K_STRIDE)
-    tables = [system.wake, system.timer, system.network]
-    for name, table in zip(("wake", "timer", "network"), tables, strict=True):
+    tables = [system.wake, system.timer, system.network, system.cold]
+    for name, table in zip(("wake", "timer", "network", "cold"), tables, strict=True):
         at[name] = take(len(table))
     residuals = [take(len(c.residual)) if c.residual is not None else NONE for c in system.costs]
     distinct = {}
@@ -125,7 +125,7 @@ def build(system: System) -> Arena:
         G_CONSUMERS: at["consumers"], G_LANES: at["lanes"], G_LOGS: at["logs"], G_BROKER0: system.broker_threads[0],
         G_BROKERS: len(system.broker_threads), G_INBOX: NONE, G_INBOX_TAIL: NONE, G_RECORDS: n, G_BACKLOG: system.backlog,
         G_STAMPS: at["stamps"], G_PARTITION: at["partition"], G_WORKER: at["worker"], G_BATCH: at["batch"], G_COSTS: at["costs"],
-        G_WAKE: at["wake"], G_TIMER: at["timer"], G_NETWORK: at["network"], G_POINTS: system.points, G_BYTES_IN: system.record_bytes[0],
+        G_COLD: at["cold"], G_WAKE: at["wake"], G_TIMER: at["timer"], G_NETWORK: at["network"], G_POINTS: system.points, G_BYTES_IN: system.record_bytes[0],
         G_BYTES_OUT: system.record_bytes[1], G_PARTITIONS: p, G_LINGER: system.linger_ns, G_BATCH_RECORDS: system.batch_records,
         G_BATCH_BYTES: system.batch_bytes, G_MAX_FLIGHT: system.max_in_flight, G_FETCH_MIN: system.fetch_min_bytes,
         G_FETCH_WAIT: system.fetch_max_wait_ns, G_FETCH_MAX: system.fetch_max_bytes, G_PARTITION_MAX: system.partition_fetch_bytes,
@@ -135,11 +135,11 @@ def build(system: System) -> Arena:
     for place, value in header.items():
         a[place] = value
 
-    for name, table in zip(("wake", "timer", "network"), tables, strict=True):
+    for name, table in zip(("wake", "timer", "network", "cold"), tables, strict=True):
         a[at[name] : at[name] + len(table)] = table
     for i, c in enumerate(system.costs):
         k = at["costs"] + i * K_STRIDE
-        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, residuals[i])
+        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i])
         if c.residual is not None:
             a[residuals[i] : residuals[i] + len(c.residual)] = c.residual
     for program, base in distinct.items():

@@ -127,7 +127,7 @@ class LoopExecution:
         return int(self._arena[arena.G_ACKED_N])
 
     def threads(self) -> list[ThreadReading]:
-        """Counters of every thread now; work and waits under way count up to the last event."""
+        """Counters of every thread now; work and waits under way count up to the instant reached."""
         now = int(self._arena[arena.G_NOW])
         out = []
         for i in range(len(self.system.threads)):

@@ -7,11 +7,11 @@ off the same source runs as it is.
 
 from __future__ import annotations
 
-from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, draw
+from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, TABLE_SIZE, draw
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
-from sim.system import COST_BITS, OUTPUT, RESIDUAL_BITS
+from sim.system import COLD_STEP_BITS, COST_BITS, OUTPUT, RESIDUAL_BITS
 
 #: What `advance` returns.
 REACHED = 0  # every event before `until` was taken
@@ -139,6 +139,10 @@ def block(a: Arena, t: int, until: int) -> None:
     a[b + T_STATE] = BLOCKED
     a[b + T_TIMED] = 0
     a[b + T_DUE] = until
+    a[b + T_SLEPT] += 1
+    if a[b + T_WORKED] == 1:
+        a[b + T_WORKED] = 0
+        a[b + T_IDLE_SINCE] = a[G_NOW]
     if until >= 0:
         push(a, max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER]), EV_WAKE, t, t, a[b + T_GENERATION])
 
@@ -826,18 +830,19 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
         size = records * (a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN])
         entity = a[tb + T_POLLS] - 1
     else:
-        if source == op.IF_SLEPT:
-            if a[tb + T_SLEPT] == 0:
-                return 0
-            a[tb + T_SLEPT] = 0
         entity = a[tb + T_WAKES]
     k = a[G_COSTS] + cost * K_STRIDE
+    fixed = a[k + K_FIXED]
+    if source == op.AFTER_SLEEP:
+        if a[tb + T_SLEPT] == 0:
+            return 0
+        gap = min((a[G_NOW] - a[tb + T_IDLE_SINCE]) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+        fixed = fixed * a[tb + T_SLEPT] + ((a[k + K_COLD] * a[a[G_COLD] + gap]) >> RESIDUAL_BITS)
+        a[tb + T_SLEPT] = 0
+    elif source != op.WAKES:
+        a[tb + T_WORKED] = 1
     work: int = (
-        a[k + K_FIXED]
-        + a[k + K_BATCH] * batches
-        + a[k + K_RECORD] * records
-        + a[k + K_POINT] * points
-        + a[k + K_BYTE] * size
+        fixed + a[k + K_BATCH] * batches + a[k + K_RECORD] * records + a[k + K_POINT] * points + a[k + K_BYTE] * size
     ) >> COST_BITS
     if a[k + K_RESIDUAL] != NONE:
         work = (work * table_at(a, a[k + K_RESIDUAL], draw(a[G_SEED], t, entity, PURPOSE_CPU, cost))) >> RESIDUAL_BITS
@@ -900,7 +905,6 @@ def run(a: Arena, t: int) -> None:
             if r >= a[G_RECORDS]:
                 following = a[o + 1]
             elif a[a[G_STAMPS] + r] > a[G_NOW]:
-                a[tb + T_SLEPT] = 1
                 a[tb + T_SLEEPS] += 1
                 block(a, t, a[a[G_STAMPS] + r])
                 release(a, t)

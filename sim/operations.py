@@ -42,7 +42,7 @@ RECORD_OUT = 1  # one record of the output topic; entity: the record
 MESSAGE = 2  # the message at hand (a batch: its first record; a fetch: the consumer's answers so far)
 POLLED = 3  # the records of the poll; entity: the thread's polls so far
 WAKES = 4  # no counts; entity: the thread's wake-ups so far
-IF_SLEPT = 5  # as WAKES, and only when ARRIVE slept for this record
+AFTER_SLEEP = 5  # the thread's sleeps since it last paid for them, and how long it has not worked; entity as WAKES
 
 ONE = 0
 OF_POLL = 1

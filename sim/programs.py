@@ -23,7 +23,7 @@ def generator() -> Operations:
     """Sends each record when it is due."""
     p = Program("generator")
     p.label("loop").do(op.ARRIVE, "end")
-    p.do(op.CPU, COST_NUMBER["generator.wake"], op.IF_SLEPT)
+    p.do(op.CPU, COST_NUMBER["generator.wake"], op.AFTER_SLEEP)
     p.do(op.STAMP, op.SENT, op.ONE)
     p.do(op.CPU, COST_NUMBER["generator.record"], op.RECORD_IN)
     p.do(op.ENQUEUE).do(op.JUMP, "loop")
@@ -35,16 +35,20 @@ def producer_client() -> Operations:
     """A client library's producing thread: batches what its lanes hold, one partition a request."""
     p = Program("producer client")
     p.label("loop").do(op.PRODUCE_NEXT, "answered")
+    p.do(op.CPU, COST_NUMBER["producer.wake"], op.AFTER_SLEEP)
     p.do(op.CPU, COST_NUMBER["producer.request"], op.MESSAGE)
     p.do(op.SEND_REQUEST).do(op.JUMP, "loop")
-    p.label("answered").do(op.ACK).do(op.JUMP, "loop")
+    p.label("answered").do(op.CPU, COST_NUMBER["producer.wake"], op.AFTER_SLEEP)
+    p.do(op.ACK).do(op.JUMP, "loop")
     return p.build()
 
 
 def broker_thread() -> Operations:
     """One request at a time: append, answer, complete the fetch that waited for it."""
     p = Program("broker")
-    p.label("loop").do(op.RECV).do(op.BRANCH_KIND, "fetch", "expired")
+    p.label("loop").do(op.RECV)
+    p.do(op.CPU, COST_NUMBER["broker.wake"], op.AFTER_SLEEP)
+    p.do(op.BRANCH_KIND, "fetch", "expired")
     p.do(op.CPU, COST_NUMBER["broker.produce"], op.MESSAGE)
     p.do(op.APPEND).do(op.SEND_ANSWER)
     p.label("complete").do(op.COMPLETE_NEXT, "loop")
@@ -60,6 +64,7 @@ def consumer_client() -> Operations:
     """A client library's fetching thread: one request in flight."""
     p = Program("consumer client")
     p.label("loop").do(op.FETCH_SEND).do(op.RECV)
+    p.do(op.CPU, COST_NUMBER["consumer.wake"], op.AFTER_SLEEP)
     p.do(op.CPU, COST_NUMBER["consumer.fetch"], op.MESSAGE, op.FETCH_OR_EMPTY)
     p.do(op.DELIVER).do(op.JUMP, "loop")
     return p.build()
@@ -69,6 +74,7 @@ def python_worker() -> Operations:
     """Polls, then decodes, scores, encodes and produces record by record on the polling thread."""
     p = Program("python worker")
     p.label("loop").do(op.POLL, "empty")
+    p.do(op.CPU, COST_NUMBER["worker.cold"], op.AFTER_SLEEP)
     p.do(op.CPU, COST_NUMBER["worker.poll"], op.POLLED)
     p.do(op.STAMP, op.FETCHED, op.OF_POLL)
     p.label("next").do(op.NEXT, "loop")
@@ -80,7 +86,7 @@ def python_worker() -> Operations:
     p.do(op.STAMP, op.PRODUCED, op.ONE)
     p.do(op.CPU, COST_NUMBER["worker.produce"], op.RECORD_OUT)
     p.do(op.ENQUEUE).do(op.SERVE).do(op.JUMP, "next")
-    p.label("empty").do(op.CPU, COST_NUMBER["worker.poll_empty"], op.WAKES)
+    p.label("empty").do(op.CPU, COST_NUMBER["worker.poll_empty"], op.AFTER_SLEEP)
     p.do(op.SERVE).do(op.JUMP, "loop")
     return p.build()
 
@@ -89,6 +95,7 @@ def collector() -> Operations:
     """Reads the output topic."""
     p = Program("collector")
     p.label("loop").do(op.POLL, "loop")
+    p.do(op.CPU, COST_NUMBER["collector.wake"], op.AFTER_SLEEP)
     p.do(op.CPU, COST_NUMBER["collector.poll"], op.POLLED)
     p.do(op.CPU, COST_NUMBER["collector.record"], op.POLLED)
     p.do(op.JUMP, "loop")

@@ -14,13 +14,13 @@ import numpy as np
 import simpy
 
 from analysis.columns import STAMP_COLUMNS
-from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, draw, quantile
+from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, TABLE_SIZE, draw, quantile
 from sim import operations as op
 from sim.costs import BACKGROUND_PARTS, CPU_COSTS
 from sim.execution import ClientReading, SimulationError, ThreadReading
 from sim.reference_hosts import DELIVER, TIMER, WAKE, Clock, State
 from sim.reference_parts import Message, Thread, lay_out, present
-from sim.system import COST_BITS, INPUT, OUTPUT, RESIDUAL_BITS, Int64s, System
+from sim.system import COLD_STEP_BITS, COST_BITS, INPUT, OUTPUT, RESIDUAL_BITS, Int64s, System
 
 #: What an operation did.  None: the next one follows; a number: it jumped to that place; or one of these.
 Outcome = int | None
@@ -42,6 +42,7 @@ class ReferenceExecution:
         self._clock = Clock()
         self._reached_ns = 0
         self._wake, self._timer, self._network = (t.tolist() for t in (system.wake, system.timer, system.network))
+        self._coldness = system.cold.tolist()
         self._residuals = [None if c.residual is None else c.residual.tolist() for c in system.costs]
         self._stamps = [[-1] * system.records for _ in STAMP_COLUMNS]
         self._stamps[op.CREATED] = system.created.tolist()
@@ -153,6 +154,9 @@ class ReferenceExecution:
     def _wait(self, me: Thread, until: int | None = None) -> Outcome:
         """Blocks the thread at hand until it is signalled, or until a time."""
         me.state, me.due, me.timed_out = State.BLOCKED, until, False
+        me.sleeps_unpaid += 1
+        if me.has_worked:
+            me.has_worked, me.idle_since = False, self._clock.now
         if until is not None:
             at = max(until, self._clock.now) + self._wake_latency(me, self._timer)
             self._clock.at_unless_stale(at, WAKE, me, self._wakes)
@@ -178,7 +182,6 @@ class ReferenceExecution:
         if record >= self.system.records:
             return end
         if self._stamps[op.CREATED][record] > self._clock.now:
-            me.slept = True
             me.sleeps += 1
             return self._wait(me, self._stamps[op.CREATED][record])
         me.record = record
@@ -220,11 +223,18 @@ class ReferenceExecution:
             records, entity = len(me.polled), me.polls - 1
             size = records * present(me.consumer).logs[0].record_bytes
         else:
-            if source == op.IF_SLEPT and not me.slept:
-                return 0
-            me.slept, entity = False, me.wakeups
+            entity = me.wakeups
         c, residual = self.system.costs[cost], self._residuals[cost]
-        work = (c.fixed + c.batch * batches + c.record * records + c.point * points + c.byte * size) >> COST_BITS
+        fixed = c.fixed
+        if source == op.AFTER_SLEEP:
+            if not me.sleeps_unpaid:
+                return 0
+            gap = min((self._clock.now - me.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+            fixed = fixed * me.sleeps_unpaid + ((c.cold * self._coldness[gap]) >> RESIDUAL_BITS)
+            me.sleeps_unpaid = 0
+        elif source != op.WAKES:
+            me.has_worked = True
+        work = (fixed + c.batch * batches + c.record * records + c.point * points + c.byte * size) >> COST_BITS
         if residual is None:
             return work
         factor = quantile(residual, draw(self.system.seed, me.number, entity, PURPOSE_CPU, cost))

@@ -36,7 +36,9 @@ class Thread(HostThread):
     timed_out: bool = False  # what woke it last was its own timed wait
     # at hand
     record: int = -1
-    slept: bool = False  # ARRIVE slept for this record
+    sleeps_unpaid: int = 0  # since the last CPU operation after a sleep
+    has_worked: bool = False  # since it slept last, for a record, a message or a poll
+    idle_since: int = 0  # when it slept after it had worked
     message: Message | None = None
     aside: Message | None = None  # the parked fetch that its append satisfied
     polled: deque[int] = field(default_factory=deque)  # the records of its poll, but for those it has gone on to

@@ -22,7 +22,10 @@ Int64s = NDArray[np.int64]
 #: Coefficients of CPU costs are integers in 1/1024 ns, residuals in 1/65536.
 COST_BITS = 10
 RESIDUAL_BITS = 16
+#: A gap of k << COLD_STEP_BITS ns reads the k-th entry of the table of coldness, the last one if it is longer.
+COLD_STEP_BITS = 15
 COLLECTOR_POLL_RECORDS = 10_000
+NO_MODEL = "noop"  # scores nothing, whatever model was measured
 INPUT, OUTPUT = 0, 1
 
 
@@ -83,6 +86,7 @@ class Cost:
     record: int
     point: int
     byte: int
+    cold: int
     residual: Int64s | None
 
 
@@ -102,6 +106,7 @@ class System:
     wake: Int64s
     timer: Int64s
     network: Int64s
+    cold: Int64s  # share of a cold cost, in 1/65536, by the gap in COLD_STEP_NS
     # records
     created: Int64s
     partition: Int64s
@@ -146,8 +151,8 @@ def spread_quantiles(quantiles: tuple[float, ...], scale: float = 1.0) -> Int64s
     return table
 
 
-def score_ns(table: dict[int, float], points: int) -> float:
-    """CPU ns of scoring `points`: log-log inside the measured table, in proportion outside it."""
+def at_points(table: dict[int, float], points: int) -> float:
+    """CPU ns of a record of `points`: log-log inside the measured table, in proportion outside it."""
     if not table:
         return 0.0
     if points in table:
@@ -183,18 +188,19 @@ def _scaled(x: float) -> int:
     return round(x * (1 << COST_BITS))
 
 
-def _cost(c: CpuCost | None, fixed_ns: float | None = None) -> Cost:
+def _cost(c: CpuCost | None, measured_ns: float | None = None) -> Cost:
+    """A cost in integers; `measured_ns` stands in for its fixed and byte terms."""
     c = c or CpuCost()
     residual = spread_quantiles(c.residual, float(1 << RESIDUAL_BITS)) if c.residual else None
-    fixed = c.fixed_ns.value if fixed_ns is None else fixed_ns
-    return Cost(
-        _scaled(fixed),
-        _scaled(c.batch_ns.value),
-        _scaled(c.record_ns.value),
-        _scaled(c.point_ns.value),
-        _scaled(c.byte_ns.value),
-        residual,
-    )
+    fixed, byte = (c.fixed_ns.value, c.byte_ns.value) if measured_ns is None else (measured_ns, 0.0)
+    terms = (fixed, c.batch_ns.value, c.record_ns.value, c.point_ns.value, byte, c.cold_ns.value)
+    return Cost(*(_scaled(term) for term in terms), residual)
+
+
+def _coldness(tau_ns: float) -> Int64s:
+    gaps = np.arange(TABLE_SIZE, dtype=np.float64) * (1 << COLD_STEP_BITS)
+    table: Int64s = np.round((1.0 - np.exp(-gaps / tau_ns)) * (1 << RESIDUAL_BITS)).astype(np.int64)
+    return table
 
 
 def build(scenario: Scenario, calibration: Calibration) -> System:
@@ -254,16 +260,15 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
     app = add("collector.app", "collector", "collector", programs.collector(), 0)
     consumers.append(Consumer(fetcher, app, OUTPUT, 0, b.partitions, COLLECTOR_POLL_RECORDS))
 
-    costs = [
-        _cost(
-            calibration.cpu.get(name), score_ns(calibration.score_table, w.points) if name == "worker.score" else None
-        )
-        for name in CPU_COSTS
-    ]
+    # Tables are of the calibration's own model; another model has the line through the sizes.
+    tables = dict(calibration.tables_ns) if calibration.regime.get("model") == scenario.model.name else {}
+    tables["worker.score"] = {} if scenario.model.name == NO_MODEL else calibration.score_table
+    costs = [_cost(calibration.cpu.get(k), at_points(tables[k], w.points) if k in tables else None) for k in CPU_COSTS]
     for i, part in enumerate(BACKGROUND_PARTS):
         value = calibration.background_ns_per_s.get(part)
-        work = round(value.value / 100) if value else 0
-        costs.append(Cost(work << COST_BITS, 0, 0, 0, 0, None))
+        each = {"generator": w.producers, "engine": scenario.engine.parallelism}.get(part, 1)
+        work = round(value.value * each / 100) if value else 0
+        costs.append(Cost(work << COST_BITS, 0, 0, 0, 0, 0, None))
         if value is not None and value.value > 0:
             add(
                 f"{part}.background",
@@ -296,6 +301,7 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
         wake=_latency(calibration, "wake"),
         timer=_latency(calibration, "timer"),
         network=_latency(calibration, "network"),
+        cold=_coldness(calibration.cold_tau_ns),
         created=created,
         partition=partition,
         backlog=w.backlog_records,

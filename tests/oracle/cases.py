@@ -33,9 +33,11 @@ def exactly(value: float) -> Value:
     return Value(float(value), float(value), float(value))
 
 
-def cost(fixed: float = 0, *, batch: float = 0, record: float = 0, point: float = 0, byte: float = 0) -> CpuCost:
+def cost(
+    fixed: float = 0, *, batch: float = 0, record: float = 0, point: float = 0, byte: float = 0, cold: float = 0
+) -> CpuCost:
     """A CPU cost without a residual, in ns."""
-    return CpuCost(exactly(fixed), exactly(batch), exactly(record), exactly(point), exactly(byte))
+    return CpuCost(exactly(fixed), exactly(batch), exactly(record), exactly(point), exactly(byte), exactly(cold))
 
 
 def calibration(
@@ -96,7 +98,17 @@ ONES = {
     "collector.poll": 1,
     "collector.record": 1,
 }
-MIXED = {**ONES, "generator.wake": 1, "producer.request": 2, "broker.produce": 3, "broker.fetch": 2, "worker.poll": 2}
+MIXED = {
+    **ONES,
+    "generator.wake": 1,
+    "producer.wake": 1,
+    "worker.cold": 2,
+    "broker.wake": 1,
+    "producer.request": 2,
+    "broker.produce": 3,
+    "broker.fetch": 2,
+    "worker.poll": 2,
+}
 
 
 def lattice() -> list[Case]:
@@ -201,13 +213,17 @@ def random_calibration(rng: random.Random) -> Calibration:
     """Costs of some tens of us, with residuals; latencies as tables or constants."""
     us = float(US_NS)
 
-    def some(fixed: float, *, batch: float = 0, record: float = 0, point: float = 0, byte: float = 0) -> CpuCost:
-        fixed, batch, record, point, byte = (top * rng.random() for top in (fixed, batch, record, point, byte))
-        terms = cost(fixed, batch=batch, record=record, point=point, byte=byte)
+    def some(
+        fixed: float, *, batch: float = 0, record: float = 0, point: float = 0, byte: float = 0, cold: float = 0
+    ) -> CpuCost:
+        fixed, batch, record, point, byte, cold = (
+            top * rng.random() for top in (fixed, batch, record, point, byte, cold)
+        )
+        terms = cost(fixed, batch=batch, record=record, point=point, byte=byte, cold=cold)
         return replace(terms, residual=residual(rng))
 
     cpu = {
-        "generator.wake": some(10 * us),
+        "generator.wake": some(10 * us, cold=30 * us),
         "generator.record": some(40 * us, record=20 * us, point=5 * us, byte=5),
         "producer.request": some(60 * us, record=5 * us, byte=3),
         "broker.produce": some(150 * us, record=5 * us, byte=5),
@@ -223,6 +239,11 @@ def random_calibration(rng: random.Random) -> Calibration:
         "worker.produce": some(30 * us, byte=3),
         "collector.poll": some(30 * us),
         "collector.record": some(10 * us, record=10 * us, byte=2),
+        "producer.wake": some(20 * us, cold=20 * us),
+        "consumer.wake": some(20 * us),
+        "worker.cold": some(0, cold=200 * us),
+        "collector.wake": some(20 * us),
+        "broker.wake": some(30 * us),
     }
     for name in list(cpu):
         if rng.random() < 0.1:

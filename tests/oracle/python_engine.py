@@ -33,6 +33,7 @@ COST_NAMES = (
     *("consumer.fetch", "consumer.fetch_empty"),
     *("worker.poll", "worker.poll_empty", "worker.decode", "worker.score", "worker.encode", "worker.produce"),
     *("collector.poll", "collector.record"),
+    *("producer.wake", "consumer.wake", "worker.cold", "collector.wake", "broker.wake"),
 )
 BACKGROUND_PARTS = ("generator", "broker", "engine", "collector", "host")
 STAMPS = (
@@ -41,6 +42,7 @@ STAMPS = (
 )
 
 FRACTION_BITS = 32 - TABLE_BITS
+COLD_STEP_BITS = 15
 BLOCK_BITS = 8
 
 KIND_SHIFT = 60
@@ -114,11 +116,13 @@ class Cost:
 
     def __init__(self, calibration: Any, name: str, seed: int, fixed_ns: float | None = None) -> None:
         entry = calibration.cpu.get(name)
-        terms = ("fixed_ns", "batch_ns", "record_ns", "point_ns", "byte_ns")
+        terms = ("fixed_ns", "batch_ns", "record_ns", "point_ns", "byte_ns", "cold_ns")
         values = [getattr(entry, term).value if entry else 0.0 for term in terms]
         if fixed_ns is not None:
-            values[0] = fixed_ns
-        self.fixed, self.batch, self.record, self.point, self.byte = (round(value * 1024) for value in values)
+            values[0], values[4] = fixed_ns, 0.0
+        self.fixed, self.batch, self.record, self.point, self.byte, self.cold = (
+            round(value * 1024) for value in values
+        )
         self.residual: Drawn | None = None
         if entry and entry.residual:
             table = np.round(finer(entry.residual) * 65536).astype(np.int64)
@@ -127,7 +131,23 @@ class Cost:
     def work(
         self, thread: int, entity: int, *, batches: int = 0, records: int = 0, points: int = 0, size: int = 0
     ) -> int:
-        scaled = self.fixed + self.batch * batches + self.record * records + self.point * points + self.byte * size
+        return self.drawn(
+            thread,
+            entity,
+            self.fixed + self.batch * batches + self.record * records + self.point * points + self.byte * size,
+        )
+
+    def after_sleep(self, thread: Thread) -> int:
+        """What a thread pays for its sleeps since it last paid: each of them, and its cold caches once."""
+        if not thread.slept:
+            return 0
+        gap = min((thread.env._now - thread.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+        scaled = self.fixed * thread.slept + ((self.cold * thread.clockwork.coldness[gap]) >> 16)
+        thread.slept = 0
+        return self.drawn(thread.number, thread.wakeups, scaled)
+
+    def drawn(self, thread: int, entity: int, scaled: int) -> int:
+        """The work of so many 1/1024 ns, times the residual of its entity."""
         work = scaled // 1024
         if self.residual is None:
             return work
@@ -161,6 +181,8 @@ class Clockwork:
         self.wake = latency(calibration, "wake", seed, PURPOSE_WAKE)
         self.timer = latency(calibration, "timer", seed, PURPOSE_WAKE)
         self.network = latency(calibration, "network", seed, PURPOSE_NETWORK)
+        gaps = np.arange(TABLE_SIZE) * float(1 << COLD_STEP_BITS)
+        self.coldness = np.round((1.0 - np.exp(-gaps / calibration.cold_tau_ns)) * 65536).astype(np.int64).tolist()
 
 
 class Thread:
@@ -176,6 +198,14 @@ class Thread:
         self.sent = 0
         self.blocked: Moment | None = None
         self.deadline: int | None = None
+        self.slept = 0  # since it last paid for that
+        self.worked = False  # since it last slept
+        self.idle_since = 0
+
+    def sleeps(self) -> None:
+        self.slept += 1
+        if self.worked:
+            self.worked, self.idle_since = False, self.env._now
 
     def schedule(self, event: Moment, kind: int, delay: int) -> None:
         self.env.schedule(event, kind | self.owner | self.count, delay)  # type: ignore[arg-type]  # any int will do
@@ -188,12 +218,14 @@ class Thread:
 
     def wait(self) -> Moment:
         """Blocks until signalled.  `woke` must follow."""
+        self.sleeps()
         self.deadline = None
         self.blocked = event = Moment(self.env)
         return event
 
     def wait_until(self, time: int) -> Moment:
         """Blocks until signalled, or until `time` and the timer's latency have passed.  `woke` must follow."""
+        self.sleeps()
         self.deadline = time
         self.blocked = event = Moment(self.env)
         late = self.clockwork.timer.of(self.number, self.wakeups)
@@ -354,6 +386,7 @@ class Broker:
         self.produce = costs["broker.produce"]
         self.fetch = costs["broker.fetch"]
         self.fetch_empty = costs["broker.fetch_empty"]
+        self.wake = costs["broker.wake"]
 
     def enter(self, request: Produce | Fetch) -> None:
         self.requests.append(request)
@@ -412,7 +445,11 @@ class Broker:
                 yield me.wait()
                 me.woke()
             request = self.requests.popleft()
+            work = self.wake.after_sleep(me)
+            if work:
+                yield me.cpu(work)
             if isinstance(request, Produce):
+                me.worked = True
                 work = self.produce.work(
                     me.number, request.records[0], batches=1, records=len(request.records), size=request.size
                 )
@@ -430,6 +467,7 @@ class Broker:
                         self.park(fetch)
                         continue
                     fetch.take()
+            me.worked = True
             work = self.fetch_work(me, fetch)
             if work:
                 yield me.cpu(work)
@@ -442,11 +480,14 @@ class Broker:
 class Producer:
     """A producer client: a lane a partition, batches, requests in flight."""
 
-    def __init__(self, me: Thread, broker: Broker, settings: ProducerSettings, logs: list[Log], request: Cost) -> None:
+    def __init__(
+        self, me: Thread, broker: Broker, settings: ProducerSettings, logs: list[Log], costs: dict[str, Cost]
+    ) -> None:
         self.me = me
         self.connection = Connection(me, broker)
         self.logs = logs
-        self.request = request
+        self.request = costs["producer.request"]
+        self.wake = costs["producer.wake"]
         self.linger = settings.linger_ns
         self.batch_bytes = settings.batch_bytes
         self.batch_records = settings.batch_records
@@ -500,14 +541,21 @@ class Producer:
         me.woke()
         while True:
             if mailbox:
-                self.in_flight -= 1
                 answer = mailbox.popleft()
+                work = self.wake.after_sleep(me)
+                if work:
+                    yield me.cpu(work)
+                self.in_flight -= 1
                 if self.delivered is not None:
                     self.delivered.append(answer.records)
                 continue
             may_send = self.in_flight < self.max_in_flight
             batch = self.next_batch() if may_send else None
             if batch is not None:
+                work = self.wake.after_sleep(me)
+                if work:
+                    yield me.cpu(work)
+                me.worked = True
                 work = self.request.work(
                     me.number, batch.records[0], batches=1, records=len(batch.records), size=batch.size
                 )
@@ -544,6 +592,7 @@ class Consumer:
         self.logs = logs
         self.fetch = costs["consumer.fetch"]
         self.fetch_empty = costs["consumer.fetch_empty"]
+        self.wake = costs["consumer.wake"]
         self.positions = [0] * len(logs)
         self.parked: Fetch | None = None
         self.queues: list[deque[int]] = [deque() for _ in logs]
@@ -575,6 +624,10 @@ class Consumer:
                 yield me.wait()
                 me.woke()
             answer = mailbox.popleft()
+            work = self.wake.after_sleep(me)
+            if work:
+                yield me.cpu(work)
+            me.worked = True
             if answer.records:
                 work = self.fetch.work(
                     me.number, ordinal, batches=len(answer.batches), records=answer.records, size=answer.size
@@ -646,16 +699,14 @@ def generator(me: Thread, records: range, producer: Producer, facts: Facts) -> B
     yield me.start()
     me.woke()
     for record in records:
-        slept = False
         while due[record] > me.env._now:
             yield me.wait_until(due[record])
             me.woke()
-            slept = True
-        if slept:
-            work = wake.work(me.number, me.wakeups)
-            if work:
-                yield me.cpu(work)
+        work = wake.after_sleep(me)
+        if work:
+            yield me.cpu(work)
         sent[record] = me.env._now
+        me.worked = True
         work = each.work(me.number, record, records=1, points=points, size=size)
         if work:
             yield me.cpu(work)
@@ -671,6 +722,7 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
     costs = facts.costs
     poll, poll_empty, decode = costs["worker.poll"], costs["worker.poll_empty"], costs["worker.decode"]
     score, encode, produce = costs["worker.score"], costs["worker.encode"], costs["worker.produce"]
+    cold = costs["worker.cold"]
     number = me.number
     points, input_bytes, output_bytes = facts.points, facts.input_bytes, facts.output_bytes
     delivered: list[list[int]] = []
@@ -697,11 +749,15 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
             taken = consumer.poll(limit)
             if not taken:
                 if timed:
-                    work = poll_empty.work(number, me.wakeups)
+                    work = poll_empty.after_sleep(me)
                     if work:
                         yield me.cpu(work)
                     outstanding -= serve()
                 continue
+        work = cold.after_sleep(me)
+        if work:
+            yield me.cpu(work)
+        me.worked = True
         work = poll.work(number, polls, records=len(taken), size=len(taken) * input_bytes)
         if work:
             yield me.cpu(work)
@@ -733,7 +789,7 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
 
 
 def collector(me: Thread, consumer: Consumer, facts: Facts) -> Body:
-    poll, each = facts.costs["collector.poll"], facts.costs["collector.record"]
+    poll, each, wake = (facts.costs[f"collector.{name}"] for name in ("poll", "record", "wake"))
     polls = 0
     yield me.start()
     me.woke()
@@ -743,6 +799,10 @@ def collector(me: Thread, consumer: Consumer, facts: Facts) -> Body:
             yield me.wait()
             me.woke()
             continue
+        work = wake.after_sleep(me)
+        if work:
+            yield me.cpu(work)
+        me.worked = True
         work = poll.work(me.number, polls, records=len(taken), size=len(taken) * facts.output_bytes)
         if work:
             yield me.cpu(work)
@@ -792,7 +852,7 @@ def simulate(scenario: Scenario, calibration: Any) -> dict[str, NDArray[np.int64
 
     sources = [thread() for _ in range(workload.producers)]
     for first, me in enumerate(sources):
-        producer = Producer(thread(), broker, settings.producer, inputs, costs["producer.request"])
+        producer = Producer(thread(), broker, settings.producer, inputs, costs)
         records = range(facts.backlog + first, facts.total, workload.producers)
         bodies += [generator(me, records, producer, facts), producer.run()]
     for _ in range(settings.io_threads):
@@ -802,7 +862,7 @@ def simulate(scenario: Scenario, calibration: Any) -> dict[str, NDArray[np.int64
         client, app, sink = thread(), thread(), thread()
         logs = [inputs[p] for p in assigned(settings.partitions, workers, ordinal)]
         consumer = Consumer(client, app, broker, settings.consumer, logs, costs)
-        producer = Producer(sink, broker, settings.producer, outputs, costs["producer.request"])
+        producer = Producer(sink, broker, settings.producer, outputs, costs)
         limit = settings.consumer.max_poll_records
         bodies += [consumer.run(), worker(app, ordinal, consumer, producer, limit, facts), producer.run()]
     client, app = thread(), thread()
@@ -811,7 +871,8 @@ def simulate(scenario: Scenario, calibration: Any) -> dict[str, NDArray[np.int64
     for part in BACKGROUND_PARTS:
         entry = calibration.background_ns_per_s.get(part)
         if entry and entry.value > 0:
-            bodies.append(background(thread(), round(entry.value / 100)))
+            each = {"generator": workload.producers, "engine": workers}.get(part, 1)
+            bodies.append(background(thread(), round(entry.value * each / 100)))
 
     for body in bodies:
         clockwork.env.process(body)
