@@ -23,7 +23,13 @@ Counts = dict[str, Any]
 Row = tuple[list[float], float]
 #: What a host's slice is where the probe saw none (a host with a core to spare).
 _DEFAULT_SLICE_NS = 4 * MS_NS
-_PASSES = 2
+_PASSES = 3
+_MOST_REST = 0.95
+#: Runs with fewer records say nothing about the cost of one.
+_FEWEST_RECORDS = 100
+_SELDOM = 0.1  # sleeps a record
+_TAUS_MS = (1.0, 4.0, 16.0)
+_SECTIONS = ("decode", "encode", "produce")
 
 
 @dataclasses.dataclass
@@ -36,6 +42,8 @@ class _Model:
     fits: dict[str, Fit]
     score_table: dict[int, float]
     tables: dict[str, dict[int, float]]
+    cold_shape: dict[float, float] = dataclasses.field(default_factory=lambda: {4.0 * MS_NS: 1.0})
+    rest_share: float = 0.0  # of what the broker does for a request, done once the answer is on its way
 
 
 def fit_profile(profile: Profile, name: str) -> Calibration:
@@ -51,17 +59,14 @@ def fit_profile(profile: Profile, name: str) -> Calibration:
     host = _host(profile)
     sizes = _sizes(profile)
     model = _Model({}, _probed(profile), {}, {}, {}, {})
-    wakes: dict[str, Counts] = {r.name: r.counters for r in profile.runs}
-    calibration = None
+    # Sleeps and how cold a thread comes back from them are counted by the model.  A client library wakes more often
+    # than its model does, for its own reasons: that CPU is spread over the wake-ups that the model knows.  The first
+    # pass has no costs yet, which changes when threads sleep; the next ones do.
+    calibration = _assemble(profile, name, host, sizes, model)
     for _ in range(_PASSES):
-        _cpu(profile, model, wakes)
-        calibration = _assemble(profile, name, host, sizes, model)
-        model.latency["network"] = Latency((_network_ns(profile, calibration),))
-        calibration = _assemble(profile, name, host, sizes, model)
-        # A client library wakes more often than its model does, for its own reasons: their CPU is spread over the
-        # wake-ups that the model knows, so the next pass counts those.
         wakes = {r.name: _simulated(r, calibration) for r in profile.runs}
-    assert calibration is not None
+        _cpu(profile, model, wakes)
+        calibration = _waiting(profile, model, lambda: _assemble(profile, name, host, sizes, model))
     return calibration
 
 
@@ -84,15 +89,19 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
     # The generator's application thread.
     g = add(
         "generator.app",
-        ("s", "wake", "record", "byte"),
+        ("s", "wake", "cold", "record", "byte"),
         [
-            ([seconds(r.counters), x["sleeps"], x["records"], x["bytes"]], x["app_cpu_ns"])
+            (
+                [seconds(c), x["sleeps"], wakes[r.name]["generator"]["app_cold"], x["records"], x["bytes"]],
+                x["app_cpu_ns"],
+            )
             for r in runs
-            for x in [r.counters["generator"]]
+            for c in [r.counters]
+            for x in [c["generator"]]
             if not r.drained
         ],
     )
-    model.cpu["generator.wake"] = CpuCost(fixed_ns=g["wake"])
+    model.cpu["generator.wake"] = CpuCost(fixed_ns=g["wake"], cold_ns=g["cold"])
     model.cpu["generator.record"] = CpuCost(fixed_ns=g["record"], byte_ns=g["byte"])
 
     # Producer clients: the generator's and the worker's are one library.
@@ -103,10 +112,13 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
         parts.append((c["workers"][0], "producer", k["workers"][0], c["workers"][0]["bytes_out"]))
         for x, word, w, size in parts:
             rows.append(
-                ([seconds(c), w[f"{word}_wakeups"], x["produce_requests"], x["records"], size], x[f"{word}_cpu_ns"])
+                (
+                    [seconds(c), w[f"{word}_wakeups"], w[f"{word}_cold"], x["produce_requests"], x["records"], size],
+                    x[f"{word}_cpu_ns"],
+                )
             )
-    p = add("producer.client", ("s", "wake", "request", "record", "byte"), rows)
-    model.cpu["producer.wake"] = CpuCost(fixed_ns=p["wake"])
+    p = add("producer.client", ("s", "wake", "cold", "request", "record", "byte"), rows)
+    model.cpu["producer.wake"] = CpuCost(fixed_ns=p["wake"], cold_ns=p["cold"])
     model.cpu["producer.request"] = CpuCost(fixed_ns=p["request"], record_ns=p["record"], byte_ns=p["byte"])
 
     # Consumer clients: the worker's and the collector's.
@@ -118,10 +130,13 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
             (c["collector"], k["collector"], c["collector"]["bytes"]),
         ):
             rows.append(
-                ([seconds(c), w["consumer_wakeups"], x["fetch_requests"], x["records"], size], x["consumer_cpu_ns"])
+                (
+                    [seconds(c), w["consumer_wakeups"], w["consumer_cold"], x["fetch_requests"], x["records"], size],
+                    x["consumer_cpu_ns"],
+                )
             )
-    f = add("consumer.client", ("s", "wake", "request", "record", "byte"), rows)
-    model.cpu["consumer.wake"] = CpuCost(fixed_ns=f["wake"])
+    f = add("consumer.client", ("s", "wake", "cold", "request", "record", "byte"), rows)
+    model.cpu["consumer.wake"] = CpuCost(fixed_ns=f["wake"], cold_ns=f["cold"])
     model.cpu["consumer.fetch"] = CpuCost(fixed_ns=f["request"], record_ns=f["record"], byte_ns=f["byte"])
     model.cpu["consumer.fetch_empty"] = CpuCost(fixed_ns=f["request"])
 
@@ -139,25 +154,36 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
         records_in = (0 if r.drained else c["generator"]["records"]) + sum(w["records"] for w in c["workers"])
         bytes_in = (0 if r.drained else c["generator"]["bytes"]) + sum(w["bytes_out"] for w in c["workers"])
         records_out, bytes_out = b["records_out"], b["bytes_out"]
-        rows.append(([seconds(c), sum(requests), records_in + records_out, bytes_in + bytes_out], b["cpu_ns"]))
-    b = add("broker", ("s", "request", "record", "byte"), rows)
-    model.cpu["broker.produce"] = CpuCost(fixed_ns=b["request"], record_ns=b["record"], byte_ns=b["byte"])
-    model.cpu["broker.fetch"] = CpuCost(fixed_ns=b["request"], record_ns=b["record"], byte_ns=b["byte"])
-    model.cpu["broker.fetch_empty"] = CpuCost(fixed_ns=b["request"])
+        cold = wakes[r.name]["broker"]["cold"]
+        rows.append(([seconds(c), sum(requests), cold, records_in + records_out, bytes_in + bytes_out], b["cpu_ns"]))
+    b = add("broker", ("s", "request", "cold", "record", "byte"), rows)
+    # What is done for a request once its answer is on its way keeps a core busy and nobody waiting: how much that is
+    # shows in the light-load stamps (`_waiting`).
+    ahead = 1.0 - model.rest_share
+    request = _times(b["request"], ahead)
+    model.cpu["broker.wake"] = CpuCost(cold_ns=b["cold"])
+    model.cpu["broker.produce"] = CpuCost(fixed_ns=request, record_ns=b["record"], byte_ns=b["byte"])
+    model.cpu["broker.fetch"] = CpuCost(fixed_ns=request, record_ns=b["record"], byte_ns=b["byte"])
+    model.cpu["broker.fetch_empty"] = CpuCost(fixed_ns=request)
+    model.cpu["broker.rest"] = CpuCost(fixed_ns=_times(b["request"], model.rest_share))
 
     _worker(profile, model, add)
 
     # The collector's application thread.
     k_ = add(
         "collector.app",
-        ("s", "wake", "record", "byte"),
+        ("s", "wake", "cold", "record", "byte"),
         [
-            ([seconds(r.counters), x["app_wakeups"], x["records"], x["bytes"]], x["app_cpu_ns"])
+            (
+                [seconds(c), x["app_wakeups"], wakes[r.name]["collector"]["app_cold"], x["records"], x["bytes"]],
+                x["app_cpu_ns"],
+            )
             for r in runs
-            for x in [r.counters["collector"]]
+            for c in [r.counters]
+            for x in [c["collector"]]
         ],
     )
-    model.cpu["collector.wake"] = CpuCost(fixed_ns=k_["wake"])
+    model.cpu["collector.wake"] = CpuCost(fixed_ns=k_["wake"], cold_ns=k_["cold"])
     model.cpu["collector.record"] = CpuCost(record_ns=k_["record"], byte_ns=k_["byte"])
 
     other = [r.counters["host"]["other_cpu_ns"] / seconds(r.counters) for r in runs if not r.drained]
@@ -176,47 +202,91 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
 
 
 def _worker(profile: Profile, model: _Model, add: Callable[[str, Sequence[str], Sequence[Row]], Fit]) -> None:
-    """The worker's application thread, section by section: hot cost a record, and what a cold start adds a wake-up."""
+    """The worker's application thread, section by section: hot cost a record, and what cold caches add after a sleep.
 
-    def counts(r: ProfileRun) -> tuple[float, float, float, Counts]:
+    Cold costs are of the calibration's own model: the no-op model's runs count only where they hardly ever sleep.
+    """
+    runs = [r for r in profile.runs if r.counters["workers"][0]["records"] >= _FEWEST_RECORDS]
+    gaps = {r.name: _gaps_ns(r) for r in runs}
+
+    def cold(tau_ns: float) -> dict[str, float]:
+        return {name: float(np.sum(1.0 - np.exp(-g / tau_ns))) for name, g in gaps.items()}
+
+    # How caches go cold: the whole thread's CPU over a few time constants at once, one of which would be too stiff.
+    taus = [tau * MS_NS for tau in _TAUS_MS]
+    met = {tau: cold(tau) for tau in taus}
+    rows: list[Row] = []
+    for r in runs:
         w = r.counters["workers"][0]
-        empty = float(w["polls_empty"])
-        taken = float(w["polls"]) - empty
-        return min(taken, max(0.0, w["app_wakeups"] - empty)), taken, empty, w
-
-    poll_rows = []
-    section_rows: dict[str, list[Row]] = {s: [] for s in ("decode", "encode", "produce")}
-    scored: list[Row] = []
-    for r in profile.runs:
-        cold, taken, empty, w = counts(r)
-        poll_rows.append(([empty, cold, taken, float(w["records"]), float(w["bytes_in"])], w["poll_cpu_ns"]))
-        for section, rows in section_rows.items():
-            size = w["bytes_in"] if section == "decode" else w["bytes_out"]
-            rows.append(([cold, float(w["records"]), float(size)], w[f"{section}_cpu_ns"]))
         if r.scenario.model.name == profile.scenario.model.name:
-            scored.append(([cold, float(w["records"])], w["score_cpu_ns"]))
-    polls = add("worker.poll", ("empty", "cold", "poll", "record", "byte"), poll_rows)
-    sections = {s: add(f"worker.{s}", ("cold", "record", "byte"), rows) for s, rows in section_rows.items()}
-    score = add("worker.score", ("cold", "record"), scored)
+            counts = [*(met[tau][r.name] for tau in taus), float(w["polls_empty"]), float(w["records"])]
+            rows.append((counts, w["app_cpu_ns"]))
+    whole = add("worker.app", (*(f"cold {tau:g} ms" for tau in _TAUS_MS), "empty", "record"), rows)
+    weights = [whole[f"cold {tau:g} ms"].value for tau in _TAUS_MS]
+    if sum(weights) > 0:
+        model.cold_shape = {tau: x / sum(weights) for tau, x in zip(taus, weights, strict=True) if x > 0}
+    shaped = {r.name: sum(share * met[tau][r.name] for tau, share in model.cold_shape.items()) for r in runs}
+    found = _sections(profile, runs, shaped, add)
+    polls, score = found["worker.poll"], found["worker.score"]
+    sections = {s: found[f"worker.{s}"] for s in _SECTIONS}
     model.cpu["worker.poll_empty"] = CpuCost(fixed_ns=polls["empty"])
     model.cpu["worker.poll"] = CpuCost(fixed_ns=polls["poll"], record_ns=polls["record"], byte_ns=polls["byte"])
-    model.cpu["worker.cold"] = CpuCost(
-        fixed_ns=_plus(polls["cold"], score["cold"], *(f["cold"] for f in sections.values()))
-    )
-    for section, found in sections.items():
-        model.cpu[f"worker.{section}"] = CpuCost(fixed_ns=found["record"], byte_ns=found["byte"])
-    model.cpu["worker.score"] = CpuCost()
+    cold_ns = _plus(polls["cold"], score["cold"], *(f["cold"] for f in sections.values()))
+    model.cpu["worker.cold"] = CpuCost(cold_ns=cold_ns)
+    for section, f in sections.items():
+        model.cpu[f"worker.{section}"] = CpuCost(fixed_ns=f["record"], byte_ns=f["byte"])
     # Hot costs by points: the microbenchmark's shape, set to what the engine paid at the points it was run at.
-    points = profile.scenario.workload.points
-    measured = profile.scoring.get(points) or next(iter(profile.scoring.values()))
+    measured = profile.scoring.get(profile.scenario.workload.points) or next(iter(profile.scoring.values()))
     extra = score["record"].value - measured["score_ns"]
-    model.score_table = {n: max(row["score_ns"] * 0.5, row["score_ns"] + extra) for n, row in profile.scoring.items()}
+    model.score_table = {n: max(row["score_ns"] / 2, row["score_ns"] + extra) for n, row in profile.scoring.items()}
     for section in ("decode", "encode"):
         size = measured["input_bytes"] if section == "decode" else measured["output_bytes"]
-        found = sections[section]
-        paid = found["record"].value + found["byte"].value * size
+        paid = sections[section]["record"].value + sections[section]["byte"].value * size
         ratio = paid / measured[f"{section}_ns"]
         model.tables[f"worker.{section}"] = {n: row[f"{section}_ns"] * ratio for n, row in profile.scoring.items()}
+
+
+def _sections(
+    profile: Profile,
+    runs: Sequence[ProfileRun],
+    cold: dict[str, float],
+    add: Callable[[str, Sequence[str], Sequence[Row]], Fit],
+) -> dict[str, Fit]:
+    """The fits of the worker's sections, with so much coldness met in each run."""
+    rows: dict[str, list[Row]] = {s: [] for s in ("poll", "score", *_SECTIONS)}
+    for r in runs:
+        w, met = r.counters["workers"][0], cold[r.name]
+        empty, records = float(w["polls_empty"]), float(w["records"])
+        rows["poll"].append(([empty, met, w["polls"] - empty, records, float(w["bytes_in"])], w["poll_cpu_ns"]))
+        own = r.scenario.model.name == profile.scenario.model.name
+        if not own and met > _SELDOM * records:
+            continue
+        for section in _SECTIONS:
+            size = w["bytes_in"] if section == "decode" else w["bytes_out"]
+            rows[section].append(([met, records, float(size)], w[f"{section}_cpu_ns"]))
+        if own:
+            rows["score"].append(([met, records], w["score_cpu_ns"]))
+    found = {
+        "worker.poll": add("worker.poll", ("empty", "cold", "poll", "record", "byte"), rows["poll"]),
+        "worker.score": add("worker.score", ("cold", "record"), rows["score"]),
+    }
+    found |= {f"worker.{s}": add(f"worker.{s}", ("cold", "record", "byte"), rows[s]) for s in _SECTIONS}
+    return found
+
+
+def _gaps_ns(run: ProfileRun) -> Any:
+    """How long the worker had not worked before each poll that took records, inside the counters' window."""
+    records = _real_records(run)
+    columns = {name: np.asarray(records[name]) for name in ("fetched", "produced", "batch")}
+    seen = columns["batch"] >= 0
+    order = np.lexsort((columns["produced"][seen], columns["batch"][seen]))
+    batch, fetched, produced = (columns[name][seen][order] for name in ("batch", "fetched", "produced"))
+    first = np.flatnonzero(np.r_[True, np.diff(batch) > 0])
+    last = np.r_[first[1:], len(batch)] - 1
+    gaps, at = fetched[first[1:]] - produced[last[:-1]], fetched[first[1:]]
+    w = run.scenario.workload
+    inside = (at >= w.warmup_ns) & (at < w.warmup_ns + w.duration_ns) if not run.drained else np.ones(len(at), bool)
+    return np.maximum(gaps[inside], 0).astype(np.float64)
 
 
 # ---------------------------------------------------------------- waiting
@@ -231,17 +301,52 @@ def _probed(profile: Profile) -> dict[str, Latency]:
     return {"wake": cut(profile.host["wake_ns"]), "timer": cut(profile.host["timer_ns"]), "network": Latency((0.0,))}
 
 
-def _network_ns(profile: Profile, calibration: Calibration) -> float:
-    """One way between client and broker: half of what the light-load stamps hold beyond the model without it.
+def _waiting(profile: Profile, model: _Model, assemble: Callable[[], Calibration]) -> Calibration:
+    """Network latency, or how much of the broker's work is off the path, from the light-load stamps.
 
-    From `sent` to `fetched` there are two ways, to the broker and from it, and no clock of whole milliseconds.
+    From `sent` to `fetched` there are two ways, to the broker and from it, and no clock of whole milliseconds.  What the
+    stamps hold beyond the model is the network's, half each way.  Where they hold less, CPU that the model puts before
+    an answer is spent after it: the share that makes the model agree is moved there.
     """
     light = profile.run("light") or profile.run("linger-0ms")
     if not light:
         raise ProfileError(f"{profile.path}: no light-load run without linger")
-    bare = dataclasses.replace(calibration, latency={**calibration.latency, "network": Latency((0.0,))})
-    gaps = [_sent_to_fetched(_real_records(r), r) - _sent_to_fetched(_simulate(r, bare).records, r) for r in light]
-    return max(0.0, float(np.median(gaps)) / 2)
+    seen = float(np.median([_sent_to_fetched(_real_records(r), r) for r in light]))
+
+    def beyond(rest_share: float) -> float:
+        _move(model, rest_share)
+        calibration = assemble()
+        return seen - float(np.median([_sent_to_fetched(_simulate(r, calibration).records, r) for r in light]))
+
+    model.latency["network"] = Latency((0.0,))
+    gap = beyond(0.0)
+    if gap >= 0:
+        model.latency["network"] = Latency((gap / 2,))
+        return assemble()
+    low, high = 0.0, _MOST_REST
+    if beyond(high) > 0:
+        for _ in range(12):
+            middle = (low + high) / 2
+            low, high = (middle, high) if beyond(middle) < 0 else (low, middle)
+    gap = beyond(high)
+    if gap > 0:
+        model.latency["network"] = Latency((gap / 2,))
+    return assemble()
+
+
+def _move(model: _Model, rest_share: float) -> None:
+    """Puts a share of what the broker does for a request behind its answer."""
+
+    def whole(name: str) -> Value:
+        kept = model.cpu.get(name, CpuCost()).fixed_ns
+        return _times(kept, 1.0 / (1.0 - model.rest_share))
+
+    request = whole("broker.produce")
+    model.rest_share = rest_share
+    ahead = _times(request, 1.0 - rest_share)
+    for name in ("broker.produce", "broker.fetch", "broker.fetch_empty"):
+        model.cpu[name] = dataclasses.replace(model.cpu[name], fixed_ns=ahead)
+    model.cpu["broker.rest"] = CpuCost(fixed_ns=_times(request, rest_share))
 
 
 def _sent_to_fetched(records: Any, run: ProfileRun) -> float:
@@ -312,6 +417,7 @@ def _assemble(profile: Profile, name: str, host: HostCosts, sizes: dict[str, flo
         latency=dict(model.latency),
         host=host,
         background_ns_per_s={k: v for k, v in model.background.items() if v.value > 0},
+        cold_shape=dict(model.cold_shape),
         score_table=dict(model.score_table),
         tables_ns={k: dict(v) for k, v in model.tables.items()},
         sizes_bytes=sizes,
@@ -342,6 +448,10 @@ def _range(values: Any) -> tuple[float, float]:
 
 def _plus(*values: Value) -> Value:
     return Value(sum(v.value for v in values), sum(v.lo for v in values), sum(v.hi for v in values))
+
+
+def _times(v: Value, factor: float) -> Value:
+    return Value(v.value * factor, v.lo * factor, v.hi * factor)
 
 
 def _spread(values: Sequence[float]) -> Value:

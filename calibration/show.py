@@ -11,7 +11,14 @@ from rich.table import Table
 
 from sim.costs import CPU_COSTS, ZERO, Calibration, Value
 
-_TERMS = {"fixed_ns": "each", "batch_ns": "a batch", "record_ns": "a record", "point_ns": "a point", "byte_ns": "a KiB"}
+_TERMS = {
+    "fixed_ns": "each",
+    "batch_ns": "a batch",
+    "record_ns": "a record",
+    "point_ns": "a point",
+    "byte_ns": "a KiB",
+    "cold_ns": "cold",
+}
 
 
 def cost_table(calibration: Calibration) -> Table:

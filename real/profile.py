@@ -24,7 +24,8 @@ from scenarios.spec import MS_NS, Arrival, Scenario
 
 Progress = Callable[[str, float | None], None]
 #: The no-op model's points are not scored; what varies is the size of its padded payload.
-_SIZE_RATE_PER_S = 200.0
+_SIZE_PER_S = 200.0
+_DENSE_PER_S = 6000.0
 #: A backlog of large records is cut so that the topic stays within this.
 _BACKLOG_BYTES = 128 << 20
 
@@ -67,28 +68,24 @@ def variations(base: Scenario) -> list[tuple[str, Scenario]]:
         )
 
     rate = p.rates_per_s[-1]
+    base_linger, base_limit = one.broker.producer.linger_ns, one.broker.consumer.max_poll_records
     runs = [("idle", paced(1.0)), ("drain", drained())]
     runs += [(f"rate-{r:g}", paced(r)) for r in p.rates_per_s]
-    runs += [
-        (f"linger-{ns // MS_NS}ms", paced(rate, producer=linger(ns)))
-        for ns in p.lingers_ns
-        if ns != one.broker.producer.linger_ns
-    ]
-    # Light load without linger: where waiting and wake-up latency are read.
-    runs += [("light", paced(p.rates_per_s[0], producer=linger(0)))]
-    runs += [(f"size-{size}", paced(_SIZE_RATE_PER_S, sized(size))) for size in p.sizes_bytes]
+    runs += [(f"linger-{ns // MS_NS}ms", paced(rate, producer=linger(ns))) for ns in p.lingers_ns if ns != base_linger]
+    # Small records so fast that the generator seldom sleeps and a request carries many.
+    runs += [("dense", paced(_DENSE_PER_S, sized(p.sizes_bytes[0])))]
+    sizes = p.sizes_bytes[-1:] if p.quick else p.sizes_bytes
+    runs += [(f"size-{size}", paced(_SIZE_PER_S, sized(size))) for size in sizes]
     runs += [
         (f"size-{size}-drain", drained(sized(size), records=min(p.backlog_records, _BACKLOG_BYTES // max(1, size))))
-        for size in (p.sizes_bytes[0], p.sizes_bytes[-1])
+        for size in dict.fromkeys((sizes[0], sizes[-1]))
     ]
     runs += [(f"partitions-{n}", paced(rate, partitions=n)) for n in p.partitions if n != one.broker.partitions]
-    runs += [
-        (f"poll-limit-{n}-drain", drained(consumer=limit(n)))
-        for n in p.poll_limits
-        if n != one.broker.consumer.max_poll_records
-    ]
+    runs += [(f"poll-limit-{n}-drain", drained(consumer=limit(n))) for n in p.poll_limits if n != base_limit]
     if not p.quick:
         runs += [(f"partitions-{n}-drain", drained(partitions=n)) for n in p.partitions if n != one.broker.partitions]
+        # Light load without linger: where waiting and wake-up latency are read.
+        runs += [("light", paced(p.rates_per_s[0], producer=linger(0)))]
         runs += [("linger-50ms-light", paced(p.rates_per_s[0], producer=linger(50 * MS_NS)))]
     return [(name, dataclasses.replace(s, name=f"{base.name}-{name}")) for name, s in runs]
 

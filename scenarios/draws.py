@@ -36,12 +36,21 @@ def mix32(x: int) -> int:
     return x ^ (x >> 15)
 
 
+def draw_key(seed: int, component: int, purpose: int, attempt: int) -> int:
+    """What the draws of one component for one purpose have in common; `draw_at` takes it to an entity."""
+    h = mix32((seed ^ (seed >> 32)) & MASK32)
+    return mix32(h ^ ((component * 0x9E3779B) & MASK32) ^ (purpose << 20) ^ (attempt << 26) & MASK32)
+
+
+def draw_at(key: int, entity: int) -> int:
+    """32 uniform bits for one entity under a `draw_key`."""
+    h = mix32((key ^ entity) & MASK32)
+    return mix32((h + (entity >> 32) * 0x3C6EF37 + 0x1B873593) & MASK32)
+
+
 def draw(seed: int, component: int, entity: int, purpose: int, attempt: int) -> int:
     """32 uniform bits for one purpose of one entity of one component (all arguments >= 0)."""
-    h = mix32((seed ^ (seed >> 32)) & MASK32)
-    h = mix32(h ^ ((component * 0x9E3779B) & MASK32) ^ (purpose << 20) ^ (attempt << 26) & MASK32)
-    h = mix32((h ^ entity) & MASK32)
-    return mix32((h + (entity >> 32) * 0x3C6EF37 + 0x1B873593) & MASK32)
+    return draw_at(draw_key(seed, component, purpose, attempt), entity)
 
 
 def quantile(table: Any, u: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.draws import PURPOSE_NETWORK, PURPOSE_WAKE, draw_key
 from sim import operations as op
 from sim.system import INPUT, System
 
@@ -33,8 +34,8 @@ def _fields(names: str, start: int = 0) -> dict[str, int]:
     T_HOST, T_PROGRAM, T_PC, T_STATE, T_GENERATION, T_COUNT, T_WAKES, T_REMAINING, T_USED, T_SLICE0, T_RUN0, T_CORE_AT, T_CPU, T_WAIT, T_READY0,
     T_WINDOW, T_CURRENT, T_PREVIOUS, T_SENT, T_QUEUE_NEXT, T_RECORD, T_MESSAGE, T_N, T_TIMED, T_DUE, T_INDEX, T_POLLS, T_SLEPT, T_MAILBOX,
     T_MAILBOX_TAIL, T_BUSY, T_CONN, T_CONN_TAIL, T_LAST_UP, T_LAST_DOWN, T_DELIVERIES, T_DELIVERIES_TAIL, T_OUTSTANDING, T_ASIDE,
-    T_PRODUCER, T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_WORKED, T_IDLE_SINCE, T_MARKS, T_MARK, T_MARK_LEFT,
-) = range(48)  # fmt: skip
+    T_PRODUCER, T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_WORKED, T_IDLE_SINCE, T_WAKE_KEY, T_NETWORK_KEY, T_COLD, T_MARKS, T_MARK, T_MARK_LEFT,
+) = range(51)  # fmt: skip
 #: Stamps inside fused CPU work: for each, the work left when it is due (at T_MARK_LEFT + i) and its column (T_MARK_STAMP + i).
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
@@ -157,7 +158,9 @@ def build(system: System) -> Arena:
     for h, host in enumerate(system.hosts):
         mine_ = [i for i, t in enumerate(system.threads) if t.host == h]
         b = at["hosts"] + h * H_STRIDE
-        a[b : b + H_STRIDE] = (host.cores, host.slice_ns, host.cores, NONE, NONE, 0, next_host_thread, len(mine_))
+        # Where cores cannot run out no slice ever matters: 0 spares the loop their accounting.
+        slice_ns = 0 if len(mine_) <= host.cores else host.slice_ns
+        a[b : b + H_STRIDE] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, next_host_thread, len(mine_))
         a[next_host_thread : next_host_thread + len(mine_)] = mine_
         next_host_thread += len(mine_)
 
@@ -214,6 +217,8 @@ def build(system: System) -> Arena:
         ):
             a[b + place] = NONE
         a[b + T_PRODUCER] = a[b + T_CONSUMER] = NONE
+        a[b + T_WAKE_KEY] = draw_key(system.seed, i, PURPOSE_WAKE, 0)
+        a[b + T_NETWORK_KEY] = draw_key(system.seed, i, PURPOSE_NETWORK, 0)
     for k, producer in enumerate(system.producers):
         a[at["threads"] + producer.client * T_STRIDE + T_PRODUCER] = k
         if producer.application >= 0:

@@ -35,6 +35,7 @@ CPU_COSTS = {
     "worker.cold": "worker application thread, per poll that returned records after it had slept: cold caches",
     "collector.wake": "collector application thread, each time it had slept",
     "broker.wake": "a broker thread, each time it had slept",
+    "broker.rest": "a broker thread, per request, once its answer is on its way",
 }
 #: Latencies, by name.
 LATENCIES = {
@@ -67,7 +68,7 @@ class CpuCost:
     record_ns: Value = ZERO
     point_ns: Value = ZERO
     byte_ns: Value = ZERO
-    #: after a sleep, times 1 - exp(-gap / cold_tau_ns), the gap being the time since the thread last worked
+    #: after a sleep, times the share of the caches gone cold in the gap (`cold_shape`), the gap being the time since the thread last worked
     cold_ns: Value = ZERO
     #: quantiles (0, 1/16, ..., 1) of actual / fitted, mean 1; empty means constant 1
     residual: tuple[float, ...] = ()
@@ -98,8 +99,8 @@ class Calibration:
     latency: dict[str, Latency]
     host: HostCosts
     background_ns_per_s: dict[str, Value] = field(default_factory=dict)
-    #: how fast a thread's caches go cold while it does not work
-    cold_tau_ns: float = 4e6
+    #: how a thread's caches go cold while it does not work: time constant (ns) -> share of the cold cost, together 1
+    cold_shape: dict[float, float] = field(default_factory=lambda: {4e6: 1.0})
     #: points -> CPU ns of scoring one record of so many points; interpolated log-log inside, proportional outside
     score_table: dict[int, float] = field(default_factory=dict)
     #: cost name -> such a table, in place of its fixed and byte terms: where a line through the sizes fails
@@ -138,7 +139,7 @@ def from_json(data: dict[str, Any]) -> Calibration:
             int(host["cores"]), tuple(float(x) for x in host["curve"]), host["discipline"], int(host["slice_ns"])
         ),
         background_ns_per_s={k: value(v) for k, v in data.get("background_ns_per_s", {}).items()},
-        cold_tau_ns=float(data.get("cold_tau_ns", 4e6)),
+        cold_shape={float(k): float(v) for k, v in data.get("cold_shape", {"4e6": 1.0}).items()},
         score_table={int(k): float(v) for k, v in data.get("score_table", {}).items()},
         tables_ns={k: {int(n): float(x) for n, x in t.items()} for k, t in data.get("tables_ns", {}).items()},
         sizes_bytes={k: float(v) for k, v in data.get("sizes_bytes", {}).items()},
@@ -176,7 +177,7 @@ def to_json(c: Calibration) -> dict[str, Any]:
             "slice_ns": c.host.slice_ns,
         },
         "background_ns_per_s": {k: [v.value, v.lo, v.hi] for k, v in c.background_ns_per_s.items()},
-        "cold_tau_ns": c.cold_tau_ns,
+        "cold_shape": {f"{k:g}": v for k, v in c.cold_shape.items()},
         "score_table": {str(k): v for k, v in c.score_table.items()},
         "tables_ns": {k: {str(n): x for n, x in t.items()} for k, t in c.tables_ns.items()},
         "sizes_bytes": c.sizes_bytes,

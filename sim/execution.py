@@ -29,6 +29,7 @@ class ThreadReading:
     polls: int
     polls_empty: int
     sleeps: int
+    coldness: int  # sum over its sleeps of how cold it came back, in 1/65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,8 @@ class LoopExecution:
                 + self._thread(i, arena.T_REMAINING)
                 - self._thread(i, arena.T_MARK_LEFT + k)
             )
-            if due < self._until_ns:
-                column = self._thread(i, arena.T_MARK_STAMP + k)
+            column = self._thread(i, arena.T_MARK_STAMP + k)
+            if due < self._until_ns and column != arena.NONE:
                 self._arena[stamps + column * self.system.records + self._thread(i, arena.T_RECORD)] = due
 
     def acked(self) -> int:
@@ -145,6 +146,7 @@ class LoopExecution:
                     self._thread(i, arena.T_POLLS),
                     self._thread(i, arena.T_POLLS_EMPTY),
                     self._thread(i, arena.T_SLEEPS),
+                    self._thread(i, arena.T_COLD),
                 )
             )
         return out

@@ -48,7 +48,7 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(cache=True, error_model="numpy")(function))
 
 
-for _f in (draws.mix32, draws.draw):
+for _f in (draws.mix32, draws.draw_key, draws.draw_at, draws.draw):
     register_jitable(_f)
 
 

@@ -7,7 +7,7 @@ off the same source runs as it is.
 
 from __future__ import annotations
 
-from scenarios.draws import PURPOSE_CPU, PURPOSE_NETWORK, PURPOSE_WAKE, TABLE_SIZE, draw
+from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw, draw_at
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
@@ -117,7 +117,7 @@ def table_at(a: Arena, base: int, u: int) -> int:
 def wake_draw(a: Arena, t: int, table: int) -> int:
     """The latency of the thread's next wake-up."""
     base = a[G_THREADS] + t * T_STRIDE
-    return table_at(a, table, draw(a[G_SEED], t, a[base + T_WAKES], PURPOSE_WAKE, 0))
+    return table_at(a, table, draw_at(a[base + T_WAKE_KEY], a[base + T_WAKES]))
 
 
 @compiled
@@ -180,11 +180,15 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
         over = left - rest  # work done since the operation before the mark was complete
         if over < 0 or (over == 0 and not due_now):
             break
-        charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
+        if slice_ns > 0:
+            charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
         a[b + T_REMAINING] = left
-        a[a[G_STAMPS] + a[b + T_MARK_STAMP + a[b + T_MARK]] * a[G_RECORDS] + a[b + T_RECORD]] = now - over
+        column = a[b + T_MARK_STAMP + a[b + T_MARK]]
+        if column != NONE:
+            a[a[G_STAMPS] + column * a[G_RECORDS] + a[b + T_RECORD]] = now - over
         a[b + T_MARK] += 1
-    charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
+    if slice_ns > 0:
+        charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
     a[b + T_REMAINING] = rest
     a[b + T_RUN0] = now
 
@@ -400,7 +404,7 @@ def take_list(a: Arena, head: int) -> int:
 def send(a: Arena, t: int, m: int, place: int) -> None:
     """Message m leaves thread t; `place` is where the connection keeps its last arrival in that direction."""
     b = a[G_THREADS] + t * T_STRIDE
-    at = a[G_NOW] + table_at(a, a[G_NETWORK], draw(a[G_SEED], t, a[b + T_SENT], PURPOSE_NETWORK, 0))
+    at = a[G_NOW] + table_at(a, a[G_NETWORK], draw_at(a[b + T_NETWORK_KEY], a[b + T_SENT]))
     a[b + T_SENT] += 1
     at = max(at, a[place])
     a[place] = at
@@ -746,6 +750,8 @@ def poll(a: Arena, t: int) -> int:
         n = min(room, a[lg + LG_VISIBLE] - a[lg + LG_POLLED])
         a[lg + LG_POLLED] += n
         room -= n
+        if room == 0 and a[lg + LG_VISIBLE] > a[lg + LG_POLLED]:
+            break  # the next poll goes on here
         i = i + 1 if i + 1 < a[c + C_PARTITIONS] else 0
     a[c + C_TURN] = i
     a[tb + T_POLLS] += 1
@@ -838,6 +844,7 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
             return 0
         gap = min((a[G_NOW] - a[tb + T_IDLE_SINCE]) >> COLD_STEP_BITS, TABLE_SIZE - 1)
         fixed = fixed * a[tb + T_SLEPT] + ((a[k + K_COLD] * a[a[G_COLD] + gap]) >> RESIDUAL_BITS)
+        a[tb + T_COLD] += a[a[G_COLD] + gap]
         a[tb + T_SLEPT] = 0
     elif source != op.WAKES:
         a[tb + T_WORKED] = 1
@@ -863,22 +870,26 @@ def run(a: Arena, t: int) -> None:
         a[G_OPERATIONS] += 1
         following = pc + 1
         if code == op.CPU:
-            # CPU work with nothing but a stamp of the record at hand in between is one piece of work with marks.
+            # CPU work with at most a stamp of the record at hand in between is one piece of work with marks.
             a[tb + T_MARKS] = 0
             a[tb + T_MARK] = 0
             work = work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
             while a[tb + T_MARKS] < MARKS_MAX:
                 o += OP_STRIDE
-                if a[o] != op.STAMP or a[o + 2] != op.ONE or a[o + OP_STRIDE] != op.CPU:
+                column = NONE
+                if a[o] == op.STAMP and a[o + 2] == op.ONE and a[o + OP_STRIDE] == op.CPU:
+                    column = a[o + 1]
+                    o += OP_STRIDE
+                    following += 1
+                elif a[o] != op.CPU:
                     break
-                if work == 0:
-                    a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
-                else:
+                following += 1
+                if work > 0:
                     a[tb + T_MARK_LEFT + a[tb + T_MARKS]] = work  # for now the work before it
-                    a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = a[o + 1]
+                    a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = column
                     a[tb + T_MARKS] += 1
-                o += OP_STRIDE
-                following += 2
+                elif column != NONE:
+                    a[a[G_STAMPS] + column * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
                 work += work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
             if work > 0:
                 for i in range(a[tb + T_MARKS]):

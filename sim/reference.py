@@ -90,7 +90,7 @@ class ReferenceExecution:
             ThreadReading(
                 t.cpu + (now - t.run_start if t.state is State.RUNNING else 0),
                 t.wait + (now - t.queued_at if t.state is State.QUEUED else 0),
-                *(t.wakeups, t.polls, t.polls_empty, t.sleeps),
+                *(t.wakeups, t.polls, t.polls_empty, t.sleeps, t.coldness),
             )
             for t in self._threads
         ]
@@ -232,6 +232,7 @@ class ReferenceExecution:
             gap = min((self._clock.now - me.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
             fixed = fixed * me.sleeps_unpaid + ((c.cold * self._coldness[gap]) >> RESIDUAL_BITS)
             me.sleeps_unpaid = 0
+            me.coldness += self._coldness[gap]
         elif source != op.WAKES:
             me.has_worked = True
         work = (fixed + c.batch * batches + c.record * records + c.point * points + c.byte * size) >> COST_BITS

@@ -59,6 +59,7 @@ class Thread(HostThread):
     polls: int = 0
     polls_empty: int = 0
     sleeps: int = 0
+    coldness: int = 0
 
     def step_back(self) -> None:
         """Stamps due at the very instant of a preemption are set when the thread runs again: it goes back to them."""
@@ -156,7 +157,7 @@ class Consumer:
             log = self.logs[(first + i) % len(self.logs)]
             while log.queue and len(taken) < self.max_poll_records:
                 taken.append(log.queue.popleft())
-                self.turn = (first + i + 1) % len(self.logs)
+                self.turn = (first + i + (0 if log.queue else 1)) % len(self.logs)
         return taken
 
 

@@ -56,6 +56,7 @@ class _Reading:
     polls: list[int]
     polls_empty: list[int]
     sleeps: list[int]
+    coldness: list[int]
     produce_requests: list[int]
     fetches: list[int]
     fetches_empty: list[int]
@@ -71,6 +72,7 @@ def _read(execution: Execution, at_ns: int) -> _Reading:
         [t.polls for t in threads],
         [t.polls_empty for t in threads],
         [t.sleeps for t in threads],
+        [t.coldness for t in threads],
         [p.requests for p in producers],
         [c.requests for c in consumers],
         [c.empty for c in consumers],
@@ -195,6 +197,9 @@ def _counters(scenario: Scenario, sys: System, records: dict[str, Any], a: _Read
     def threads(prefix: str) -> list[int]:
         return [i for i, t in enumerate(sys.threads) if t.name.startswith(prefix)]
 
+    def cold(which: list[int]) -> float:
+        return over("coldness", which) / 65536
+
     def within(column: str) -> Any:
         return (records[column] >= max(a.at_ns, 0)) & (records[column] < b.at_ns)
 
@@ -215,6 +220,10 @@ def _counters(scenario: Scenario, sys: System, records: dict[str, Any], a: _Read
             "other_cpu_ns": over("cpu_ns", threads("generator.background")),
             "run_wait_ns": over("wait_ns", gens),
             "wakeups": over("wakeups", gens),
+            "app_wakeups": over("wakeups", apps),
+            "client_wakeups": over("wakeups", clients),
+            "app_cold": cold(apps),
+            "client_cold": cold(clients),
             "sleeps": over("sleeps", apps),
             "records": sent,
             "bytes": sent * in_bytes,
@@ -224,6 +233,7 @@ def _counters(scenario: Scenario, sys: System, records: dict[str, Any], a: _Read
             "cpu_ns": over("cpu_ns", threads("broker.")),
             "run_wait_ns": over("wait_ns", threads("broker.")),
             "wakeups": over("wakeups", threads("broker.")),
+            "cold": cold(threads("broker.")),
             "produce_requests": over("produce_requests", list(range(len(sys.producers)))),
             "fetch_requests": over("fetches", all_consumers),
             "fetch_empty": over("fetches_empty", all_consumers),
@@ -239,6 +249,10 @@ def _counters(scenario: Scenario, sys: System, records: dict[str, Any], a: _Read
             "other_cpu_ns": over("cpu_ns", threads("collector.background")),
             "run_wait_ns": over("wait_ns", threads("collector.")),
             "wakeups": over("wakeups", threads("collector.")),
+            "app_wakeups": over("wakeups", threads("collector.app")),
+            "consumer_wakeups": over("wakeups", threads("collector.consumer")),
+            "app_cold": cold(threads("collector.app")),
+            "consumer_cold": cold(threads("collector.consumer")),
             "polls": over("polls", threads("collector.app")),
             "records": output_appended,
             "bytes": output_appended * out_bytes,
@@ -258,6 +272,11 @@ def _counters(scenario: Scenario, sys: System, records: dict[str, Any], a: _Read
                 "other_cpu_ns": 0,
                 "run_wait_ns": over("wait_ns", threads(f"worker.{w}.")),
                 "wakeups": over("wakeups", threads(f"worker.{w}.")),
+                "app_wakeups": over("wakeups", [app]),
+                "consumer_wakeups": over("wakeups", [sys.consumers[w].client]),
+                "producer_wakeups": over("wakeups", [sys.producers[k].client]),
+                "consumer_cold": cold([sys.consumers[w].client]),
+                "producer_cold": cold([sys.producers[k].client]),
                 "polls": over("polls", [app]),
                 "polls_empty": over("polls_empty", [app]),
                 "records": done,

@@ -197,9 +197,10 @@ def _cost(c: CpuCost | None, measured_ns: float | None = None) -> Cost:
     return Cost(*(_scaled(term) for term in terms), residual)
 
 
-def _coldness(tau_ns: float) -> Int64s:
+def _coldness(shape: dict[float, float]) -> Int64s:
     gaps = np.arange(TABLE_SIZE, dtype=np.float64) * (1 << COLD_STEP_BITS)
-    table: Int64s = np.round((1.0 - np.exp(-gaps / tau_ns)) * (1 << RESIDUAL_BITS)).astype(np.int64)
+    gone = sum(share * (1.0 - np.exp(-gaps / tau_ns)) for tau_ns, share in shape.items())
+    table: Int64s = np.round(gone * float(1 << RESIDUAL_BITS)).astype(np.int64)
     return table
 
 
@@ -282,9 +283,9 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
     pad = w.payload.pad_bytes
 
     def size(direction: str) -> int:
-        return max(
-            1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points) + pad
-        )
+        if pad:  # what a padded payload holds stands in for the points
+            return max(1, round(sizes.get(f"{direction}_fixed", 0.0)) + pad)
+        return max(1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points))
 
     profile = profiles.PROFILES[b.client_profile]
     load_ns = load_ns if w.arrival.rate_per_s > 0 or not w.backlog_records else 0
@@ -301,7 +302,7 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
         wake=_latency(calibration, "wake"),
         timer=_latency(calibration, "timer"),
         network=_latency(calibration, "network"),
-        cold=_coldness(calibration.cold_tau_ns),
+        cold=_coldness(calibration.cold_shape),
         created=created,
         partition=partition,
         backlog=w.backlog_records,

@@ -104,6 +104,7 @@ MIXED = {
     "producer.wake": 1,
     "worker.cold": 2,
     "broker.wake": 1,
+    "broker.rest": 2,
     "producer.request": 2,
     "broker.produce": 3,
     "broker.fetch": 2,
@@ -244,6 +245,7 @@ def random_calibration(rng: random.Random) -> Calibration:
         "worker.cold": some(0, cold=200 * us),
         "collector.wake": some(20 * us),
         "broker.wake": some(30 * us),
+        "broker.rest": some(60 * us),
     }
     for name in list(cpu):
         if rng.random() < 0.1:

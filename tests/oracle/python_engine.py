@@ -33,7 +33,7 @@ COST_NAMES = (
     *("consumer.fetch", "consumer.fetch_empty"),
     *("worker.poll", "worker.poll_empty", "worker.decode", "worker.score", "worker.encode", "worker.produce"),
     *("collector.poll", "collector.record"),
-    *("producer.wake", "consumer.wake", "worker.cold", "collector.wake", "broker.wake"),
+    *("producer.wake", "consumer.wake", "worker.cold", "collector.wake", "broker.wake", "broker.rest"),
 )
 BACKGROUND_PARTS = ("generator", "broker", "engine", "collector", "host")
 STAMPS = (
@@ -182,7 +182,8 @@ class Clockwork:
         self.timer = latency(calibration, "timer", seed, PURPOSE_WAKE)
         self.network = latency(calibration, "network", seed, PURPOSE_NETWORK)
         gaps = np.arange(TABLE_SIZE) * float(1 << COLD_STEP_BITS)
-        self.coldness = np.round((1.0 - np.exp(-gaps / calibration.cold_tau_ns)) * 65536).astype(np.int64).tolist()
+        gone = sum(share * (1.0 - np.exp(-gaps / tau)) for tau, share in calibration.cold_shape.items())
+        self.coldness = np.round(gone * 65536.0).astype(np.int64).tolist()
 
 
 class Thread:
@@ -387,6 +388,7 @@ class Broker:
         self.fetch = costs["broker.fetch"]
         self.fetch_empty = costs["broker.fetch_empty"]
         self.wake = costs["broker.wake"]
+        self.rest = costs["broker.rest"]
 
     def enter(self, request: Produce | Fetch) -> None:
         self.requests.append(request)
@@ -457,8 +459,11 @@ class Broker:
                     yield me.cpu(work)
                 fetch = self.append(request.log, request.records, me.env._now)
                 request.connection.answer(me, request)
-                if fetch is None:
-                    continue
+                if fetch is not None:
+                    yield from self.answer_fetch(me, fetch)
+                work = self.rest.work(me.number, me.wakeups)
+                if work:
+                    yield me.cpu(work)
             else:
                 fetch = request
                 if not fetch.expired:
@@ -467,11 +472,17 @@ class Broker:
                         self.park(fetch)
                         continue
                     fetch.take()
-            me.worked = True
-            work = self.fetch_work(me, fetch)
-            if work:
-                yield me.cpu(work)
-            fetch.connection.answer(me, fetch)
+                yield from self.answer_fetch(me, fetch)
+
+    def answer_fetch(self, me: Thread, fetch: Fetch) -> Body:
+        me.worked = True
+        work = self.fetch_work(me, fetch)
+        if work:
+            yield me.cpu(work)
+        fetch.connection.answer(me, fetch)
+        work = self.rest.work(me.number, me.wakeups)
+        if work:
+            yield me.cpu(work)
 
 
 # The clients
@@ -598,7 +609,7 @@ class Consumer:
         self.queues: list[deque[int]] = [deque() for _ in logs]
         self.queued = 0
         self.queued_bytes = 0
-        self.last_polled = len(logs) - 1
+        self.next_polled = 0
         for log in logs:
             log.reader = self
 
@@ -648,7 +659,7 @@ class Consumer:
         """Up to `limit` delivered records; the partitions take turns."""
         taken: list[int] = []
         count = len(self.logs)
-        first = self.last_polled + 1
+        first = self.next_polled
         for step in range(count if self.queued else 0):
             index = (first + step) % count
             queue = self.queues[index]
@@ -657,7 +668,7 @@ class Consumer:
             room = min(limit - len(taken), len(queue))
             taken += [queue.popleft() for _ in range(room)]
             self.queued_bytes -= room * self.logs[index].record_bytes
-            self.last_polled = index
+            self.next_polled = index + (0 if queue else 1)
             if len(taken) == limit:
                 break
         self.queued -= len(taken)
@@ -702,10 +713,10 @@ def generator(me: Thread, records: range, producer: Producer, facts: Facts) -> B
         while due[record] > me.env._now:
             yield me.wait_until(due[record])
             me.woke()
+        sent[record] = me.env._now
         work = wake.after_sleep(me)
         if work:
             yield me.cpu(work)
-        sent[record] = me.env._now
         me.worked = True
         work = each.work(me.number, record, records=1, points=points, size=size)
         if work:
@@ -754,9 +765,6 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
                         yield me.cpu(work)
                     outstanding -= serve()
                 continue
-        work = cold.after_sleep(me)
-        if work:
-            yield me.cpu(work)
         me.worked = True
         work = poll.work(number, polls, records=len(taken), size=len(taken) * input_bytes)
         if work:
@@ -766,6 +774,9 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
             worker_of[record] = ordinal
             batch_of[record] = polls
         polls += 1
+        work = cold.after_sleep(me)
+        if work:
+            yield me.cpu(work)
         for record in taken:
             work = decode.work(number, record, records=1, points=points, size=input_bytes)
             if work:

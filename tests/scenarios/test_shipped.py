@@ -32,6 +32,7 @@ EXPECTED = {
     "profile/quick.yaml": 1,
     "check/python.yaml": 1,
     "check/quick.yaml": 1,
+    "demo.yaml": 12,
 }
 
 

@@ -150,8 +150,8 @@ def test_the_trace_tells_every_operation() -> None:
     generator = [(at, text) for at, name, text in told if name == "generator.0.app"]
     assert generator == [
         (0, "ARRIVE"),
-        (0, "CPU generator.wake 0 ns"),
         (0, "STAMP sent"),
+        (0, "CPU generator.wake 0 ns"),
         (0, "CPU generator.record 100000 ns"),
         (100_000, "ENQUEUE"),
         (100_000, "JUMP"),
