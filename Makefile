@@ -83,7 +83,7 @@ lock: $(INSTALLED)  ## both locks anew from pyproject.toml (UPGRADE=1: newer ver
 
 clean:  ## remove results, caches and built parts (.venv stays)
 	rm -rf runs reports build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .cache $(WARM)
-	rm -rf real/jvm/target real/jvm/*/target
+	rm -rf real/jvm/target real/jvm/*/target calibrations/*.local.json
 	find $(wildcard $(ROOMS) tests benchmarks) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## the same, and .venv

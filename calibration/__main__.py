@@ -18,6 +18,15 @@ app = typer.Typer(
     help="Fit cost models from profiles and check predictions against runs.",
 )
 
+
+@app.callback()
+def _app() -> None:
+    """Fit cost models from profiles and check predictions against runs."""
+    from scenarios.cli import die_with_parent
+
+    die_with_parent()
+
+
 EXIT_FAILED, EXIT_USAGE, EXIT_CALIBRATION, EXIT_ABOVE, EXIT_INTERRUPTED = 1, 2, 4, 5, 130
 
 
@@ -40,11 +49,9 @@ def fit(
         if as_json:
             print(json.dumps(costs.to_json(found), indent=1))
             return
-        from rich.console import Console
+        from calibration.show import cost_table, fit_table, wide
 
-        from calibration.show import cost_table, fit_table
-
-        console = Console()
+        console = wide()
         console.print(cost_table(found))
         console.print(fit_table(found))
         print(path)
@@ -79,7 +86,7 @@ def check(
         if base.check is None:
             raise ScenarioError(str(scenario), None, None, "check", "there is no check: section to say which points")
         chosen = choose(base, calibration)
-        folder = checks.folder_of(base, out)
+        folder = checks.folder_of(base, out, broker)
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         folder, rows = checks.check(base, chosen, out=out, broker=broker, warm_s=warm, progress=_told)
@@ -88,12 +95,10 @@ def check(
         if as_json:
             print(json.dumps(rows, indent=1))
         else:
-            from rich.console import Console
-
             from analysis.tables import check_table
-            from calibration.show import check_summary
+            from calibration.show import check_summary, wide
 
-            console = Console()
+            console = wide()
             console.print(check_table(rows, f"calibration {chosen.name}"))
             console.print(check_summary(rows))
             print(folder)
@@ -120,15 +125,19 @@ def _told(text: str, share: float | None) -> None:
 @contextmanager
 def _reported() -> Iterator[None]:
     from analysis.runs import RunError
+    from analysis.search import SearchError
+    from calibration.check import CheckError
     from calibration.harness import HarnessFailedError
     from calibration.profiles import ProfileError
     from scenarios.cli import reported
+    from sim.execution import SimulationError
     from sim.store import CalibrationError
+    from sim.system import UnsupportedError
 
     with reported():
         try:
             yield
-        except (ProfileError, RunError) as error:
+        except (ProfileError, RunError, CheckError, SearchError, UnsupportedError, SimulationError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(EXIT_USAGE) from None
         except CalibrationError as error:

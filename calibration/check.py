@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from analysis import stats
+from analysis.fingerprint import IDENTITY, fingerprint
 from analysis.search import Outcome, paced, prefilled, sustainable
 from calibration.harness import Harness
 from scenarios.load import resolved
+from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import Scenario
 from sim.costs import Calibration, CpuCost, Value
 from sim.run import simulate
@@ -36,6 +38,7 @@ WORST_CEILING = math.log(1.5)
 #: Within the bound, or within this many times the noise ceiling.
 CEILING_FACTOR = 1.5
 _START_PER_S = 400.0
+SUSTAINABLE = "sustainable_per_s"
 BANDS = ((0.7, "below 0.7"), (0.95, "0.7 to 0.95"), (math.inf, "above 0.95"))
 #: Metrics of paced points; latencies on the delivery callback's clock alone, which no floor to the millisecond blurs.
 PACED_METRICS = (
@@ -49,6 +52,10 @@ PACED_METRICS = (
 #: Past saturation only throughput and the slope of the lag can be predicted.
 SATURATED_METRICS = ("throughput_per_s", "lag_slope_per_s")
 DRAIN_METRICS = ("drain_throughput_per_s", "cpu_us_per_record_engine", "cpu_us_per_record_broker")
+
+
+class CheckError(Exception):
+    """A check that cannot be taken up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,10 @@ class Log:
         folder.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {"scenario": resolved(base), "runs": {}, "searches": {}, "rows": []}
         if self.file.exists():
-            self.data = json.loads(self.file.read_text())
+            try:
+                self.data = json.loads(self.file.read_text())
+            except (OSError, ValueError) as error:
+                raise CheckError(f"{self.file}: cannot be read ({error}); --fresh measures again") from error
 
     def save(self) -> None:
         """Writes it, whole or not at all."""
@@ -116,7 +126,7 @@ class Log:
     def metrics(self, point: Point, repeat: int) -> dict[str, float | None] | None:
         """What one repeat of a point measured, or None if it was not run yet."""
         found: dict[str, Any] | None = self.data["runs"].get(f"{point.key}.{repeat}")
-        return None if found is None else found["metrics"]
+        return None if found is None or found["verdict"] == "INVALID" else found["metrics"]
 
     def add(self, point: Point, repeat: int, path: Path, meta: dict[str, Any]) -> None:
         """Keeps a run."""
@@ -128,10 +138,15 @@ class Log:
         self.save()
 
 
-def folder_of(base: Scenario, out: Path) -> Path:
-    """Where a check of this scenario keeps its runs: the same scenario comes back to the same folder."""
-    digest = hashlib.sha256(json.dumps(resolved(base), sort_keys=True).encode()).hexdigest()[:8]
-    return out / f"check-{base.name}-{digest}"
+def folder_of(base: Scenario, out: Path, broker: str | None = None) -> Path:
+    """Where a check keeps its runs: the same points on the same host and broker come back to the same folder.
+
+    Bounds and the calibration are no part of it: they judge and predict runs that were made, they do not change them.
+    """
+    assert base.check is not None
+    runs = resolved(dataclasses.replace(base, check=dataclasses.replace(base.check, max_error={}), calibration=None))
+    key = json.dumps([runs, broker, {k: fingerprint()[k] for k in IDENTITY}], sort_keys=True)
+    return out / f"check-{base.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def check(
@@ -161,49 +176,65 @@ def check(
     """
     settings = base.check
     assert settings is not None
-    log = Log(folder_of(base, out), base)
+    log = Log(folder_of(base, out, broker), base)
     todo = points(base)
     runs = [
         (k, p) for k in range(settings.repeats) for p in todo if p.kind != "sustainable" and log.metrics(p, k) is None
     ]
-    predicted = {p: _predict(base, p, calibration) for p in todo}
+    predicted = {p: predict(base, p, calibration) for p in todo}
     with Harness(log.folder, broker=broker, warm_s=warm_s) as harness:
         for done, (k, p) in enumerate(runs):
             progress(f"{p.key}, repeat {k + 1} of {settings.repeats}", done / len(runs))
             log.add(p, k, *harness.run(scenario_at(base, p, repeat=k)))
         for p in todo:
             if p.kind == "sustainable":
-                _search_real(base, p, log, harness, predicted[p]["sustainable_per_s"][0], progress)
-    rows = list(compare(base, log, predicted))
+                _search_real(base, p, log, harness, predicted[p][SUSTAINABLE][0], progress)
+    capable = {n: predict_sustainable(base, Point("sustainable", n, None), calibration) for n in settings.parallelism}
+    rows = list(compare(base, log, predicted, capable))
     log.data["rows"] = rows
     log.data["calibration"] = calibration.name
     log.save()
     return log.folder, rows
 
 
-def compare(base: Scenario, log: Log, predicted: dict[Point, dict[str, tuple[float, float, float]]]) -> Iterator[Row]:
-    """A row for every metric of every point: predicted, measured, error, noise ceiling."""
+def compare(
+    base: Scenario,
+    log: Log,
+    predicted: dict[Point, dict[str, tuple[float, float, float]]],
+    capable: dict[int, float],
+) -> Iterator[Row]:
+    """A row for every metric of every point: predicted, measured, error, noise ceiling.
+
+    Args:
+        base: The check's scenario.
+        log: What was measured.
+        predicted: Point -> metric -> value, lowest, highest.
+        capable: Parallelism -> sustainable throughput as predicted; a measured one takes its place.
+    """
     settings = base.check
     assert settings is not None
-    capacity = {p.parallelism: _capacity(log, p, predicted) for p in predicted if p.kind in ("sustainable", "drain")}
+    # A bound on a latency is judged below 0.7 utilisation: nearer to saturation reality itself is not that steady.
+    bounds = {column(word): bound for word, bound in settings.max_error.items()}
+    capacity = {n: _measured(log, n) or rate for n, rate in capable.items()}
     for p, forecast in predicted.items():
         names: tuple[str, ...]
         if p.kind == "sustainable":
-            rate = log.data["searches"].get(p.key, {}).get("rate_per_s")
-            names, repeats_of = ("sustainable_per_s",), {"sustainable_per_s": [float(rate)] if rate else []}
+            search = log.data["searches"].get(p.key, {})
+            rate = search.get("rate_per_s") if search.get("finished") else None
+            names, repeats_of = (SUSTAINABLE,), {SUSTAINABLE: [float(rate)] if rate else []}
         else:
             measured = [m for k in range(settings.repeats) if (m := log.metrics(p, k)) is not None]
             top = capacity.get(p.parallelism)
             saturated = p.kind == "rate" and top is not None and p.rate_per_s is not None and p.rate_per_s > top
             names = DRAIN_METRICS if p.kind == "drain" else SATURATED_METRICS if saturated else PACED_METRICS
             repeats_of = {n: [float(v) for m in measured if (v := m.get(n)) is not None] for n in names}
-        capable = capacity.get(p.parallelism)
-        use = p.rate_per_s / capable if p.rate_per_s and capable else None
+        top = capacity.get(p.parallelism)
+        use = p.rate_per_s / top if p.rate_per_s and top else None
         for name in names:
             repeats = repeats_of[name]
             if name not in forecast or not repeats:
                 continue
-            yield _row(p, name, forecast[name], repeats, use, settings.max_error)
+            yield _row(p, name, forecast[name], repeats, use, bounds)
 
 
 def _row(
@@ -220,7 +251,10 @@ def _row(
     error = stats.log_error(value, repeats) if comparable else None
     ceiling = stats.noise_ceiling(repeats) if len(repeats) >= FEWEST_REPEATS_FOR_CEILING and comparable else None
     scored = error is not None and (ceiling is None or ceiling <= WORST_CEILING)
+    band = None if use is None else next(word for edge, word in BANDS if use < edge)
     bound = bounds.get(name)
+    if name.startswith("latency_") and band != BANDS[0][1]:
+        bound = None
     ok = None
     if bound is not None and scored and error is not None:
         ok = error <= max(math.log1p(bound), CEILING_FACTOR * (ceiling or 0.0))
@@ -238,19 +272,23 @@ def _row(
         "signed": stats.signed_log_error(value, repeats) if comparable else None,
         "ceiling": ceiling,
         "utilisation": use,
-        "band": None if use is None else next(word for edge, word in BANDS if use < edge),
+        "band": band,
         "scored": scored,
         "ok": ok,
     }
 
 
-def _capacity(log: Log, p: Point, predicted: dict[Point, dict[str, tuple[float, float, float]]]) -> float | None:
-    """Sustainable throughput at a parallelism: as measured, else as predicted."""
-    for q, forecast in predicted.items():
-        if q.kind == "sustainable" and q.parallelism == p.parallelism:
-            found = log.data["searches"].get(q.key, {}).get("rate_per_s")
-            return float(found) if found else forecast["sustainable_per_s"][0]
-    return None
+def column(word: str) -> str:
+    """The metric of a row that a word of `check.max_error` names; a latency without a clock is the callback's."""
+    if word == "sustainable_throughput":
+        return SUSTAINABLE
+    return METRIC_NAMES[word].column or f"latency_acked_ms_{word.rpartition('_')[2]}"
+
+
+def _measured(log: Log, parallelism: int) -> float | None:
+    """Sustainable throughput at a parallelism, where its search came to an end."""
+    found = log.data["searches"].get(Point("sustainable", parallelism, None).key, {})
+    return float(found["rate_per_s"]) if found.get("finished") else None
 
 
 # ---------------------------------------------------------------- predicting
@@ -264,17 +302,37 @@ def ends(calibration: Calibration, which: str) -> Calibration:
         return Value(x, x, x)
 
     def cost(c: CpuCost) -> CpuCost:
-        return CpuCost(end(c.fixed_ns), end(c.batch_ns), end(c.record_ns), end(c.point_ns), end(c.byte_ns), c.residual)
+        return dataclasses.replace(
+            c,
+            fixed_ns=end(c.fixed_ns),
+            batch_ns=end(c.batch_ns),
+            record_ns=end(c.record_ns),
+            point_ns=end(c.point_ns),
+            byte_ns=end(c.byte_ns),
+            cold_ns=end(c.cold_ns),
+        )
 
-    return dataclasses.replace(calibration, cpu={k: cost(c) for k, c in calibration.cpu.items()})
+    shares = calibration.fit.get("table_shares", {})
+
+    def table(name: str, values: dict[int, float]) -> dict[int, float]:
+        low, high = shares.get(name, (1.0, 1.0))
+        return {n: x * (low if which == "lo" else high) for n, x in values.items()}
+
+    return dataclasses.replace(
+        calibration,
+        cpu={k: cost(c) for k, c in calibration.cpu.items()},
+        background_ns_per_s={k: end(v) for k, v in calibration.background_ns_per_s.items()},
+        score_table=table("worker.score", calibration.score_table),
+        tables_ns={k: table(k, t) for k, t in calibration.tables_ns.items()},
+    )
 
 
-def _predict(base: Scenario, p: Point, calibration: Calibration) -> dict[str, tuple[float, float, float]]:
+def predict(base: Scenario, p: Point, calibration: Calibration) -> dict[str, tuple[float, float, float]]:
     """Metric -> predicted value, and the values at both ends of the parameters' intervals."""
     variants = (calibration, ends(calibration, "lo"), ends(calibration, "hi"))
     if p.kind == "sustainable":
         rates = [predict_sustainable(base, p, c) for c in variants]
-        return {"sustainable_per_s": (rates[0], min(rates), max(rates))}
+        return {SUSTAINABLE: (rates[0], min(rates), max(rates))}
     found = [simulate(scenario_at(base, p), c).metrics for c in variants]
     out = {}
     for name in {*PACED_METRICS, *SATURATED_METRICS, *DRAIN_METRICS}:
@@ -292,7 +350,8 @@ def predict_sustainable(base: Scenario, p: Point, calibration: Calibration) -> f
         meta = simulate(scenario_at(base, p, rate_per_s=rate, repeat=repeat), calibration).meta
         return Outcome(verdict=meta["verdict"], metrics=meta["metrics"])
 
-    return sustainable(probe, _START_PER_S, repeats=1).rate_per_s or 0.0
+    assert base.check is not None
+    return sustainable(probe, _START_PER_S, repeats=base.check.repeats).rate_per_s or 0.0
 
 
 def _search_real(base: Scenario, p: Point, log: Log, harness: Harness, start: float, progress: Progress) -> None:
@@ -308,7 +367,8 @@ def _search_real(base: Scenario, p: Point, log: Log, harness: Harness, start: fl
 
     found = sustainable(probe, start or _START_PER_S, repeats=settings.repeats, journal=log.folder / f"{p.key}.json")
     answer = {k: v for k, v in dataclasses.asdict(found).items() if k != "probes"}
-    log.data["searches"][p.key] = {**answer, "finished": True}
+    # A search that did not come to its end is taken up again by the next check; its journal has what was run.
+    log.data["searches"][p.key] = {**answer, "finished": found.confirmed}
     log.save()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scenarios.cli import DIES_WITH_PARENT
+
 SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
-CALIBRATION = "demo"
+CALIBRATION = "demo.local"
 #: Seconds that warming the broker may take, twice: a demonstration has three minutes in all.
 _WARM_S = "5"
 
@@ -71,7 +74,9 @@ def _say(began: float, text: str) -> None:
 
 def _command(room: str, *arguments: str, show: bool = False) -> list[str]:
     """Runs a command of ours; its stderr passes through, its stdout is returned in lines (and shown)."""
-    done = subprocess.run([sys.executable, "-m", room, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, DIES_WITH_PARENT: str(os.getpid())}
+    command = [sys.executable, "-m", room, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if show or done.returncode:
         print(done.stdout, end="", flush=True)
     if done.returncode:

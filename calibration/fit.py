@@ -29,7 +29,7 @@ _MOST_REST = 0.95
 _FEWEST_RECORDS = 100
 _SELDOM = 0.1  # sleeps a record
 _TAUS_MS = (1.0, 4.0, 16.0)
-_SECTIONS = ("decode", "encode", "produce")
+_BY_SIZE = ("decode", "encode")
 
 
 @dataclasses.dataclass
@@ -204,7 +204,8 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
 def _worker(profile: Profile, model: _Model, add: Callable[[str, Sequence[str], Sequence[Row]], Fit]) -> None:
     """The worker's application thread, section by section: hot cost a record, and what cold caches add after a sleep.
 
-    Cold costs are of the calibration's own model: the no-op model's runs count only where they hardly ever sleep.
+    Hot and cold costs of parsing and encoding are of the calibration's own model, as one record of it has them.  The
+    no-op model's padded records, hot, give the line through the sizes that other models are predicted by.
     """
     runs = [r for r in profile.runs if r.counters["workers"][0]["records"] >= _FEWEST_RECORDS]
     gaps = {r.name: _gaps_ns(r) for r in runs}
@@ -227,22 +228,21 @@ def _worker(profile: Profile, model: _Model, add: Callable[[str, Sequence[str], 
         model.cold_shape = {tau: x / sum(weights) for tau, x in zip(taus, weights, strict=True) if x > 0}
     shaped = {r.name: sum(share * met[tau][r.name] for tau, share in model.cold_shape.items()) for r in runs}
     found = _sections(profile, runs, shaped, add)
-    polls, score = found["worker.poll"], found["worker.score"]
-    sections = {s: found[f"worker.{s}"] for s in _SECTIONS}
+    polls, score, produce = found["worker.poll"], found["worker.score"], found["worker.produce"]
     model.cpu["worker.poll_empty"] = CpuCost(fixed_ns=polls["empty"])
     model.cpu["worker.poll"] = CpuCost(fixed_ns=polls["poll"], record_ns=polls["record"], byte_ns=polls["byte"])
-    cold_ns = _plus(polls["cold"], score["cold"], *(f["cold"] for f in sections.values()))
+    cold_ns = _plus(*(found[f"worker.{s}"]["cold"] for s in ("poll", "decode", "score", "encode", "produce")))
     model.cpu["worker.cold"] = CpuCost(cold_ns=cold_ns)
-    for section, f in sections.items():
-        model.cpu[f"worker.{section}"] = CpuCost(fixed_ns=f["record"], byte_ns=f["byte"])
+    model.cpu["worker.produce"] = CpuCost(fixed_ns=produce["record"], byte_ns=produce["byte"])
+    for section in _BY_SIZE:
+        line = found[f"worker.{section} by size"]
+        model.cpu[f"worker.{section}"] = CpuCost(fixed_ns=line["record"], byte_ns=line["byte"])
     # Hot costs by points: the microbenchmark's shape, set to what the engine paid at the points it was run at.
     measured = profile.scoring.get(profile.scenario.workload.points) or next(iter(profile.scoring.values()))
     extra = score["record"].value - measured["score_ns"]
     model.score_table = {n: max(row["score_ns"] / 2, row["score_ns"] + extra) for n, row in profile.scoring.items()}
-    for section in ("decode", "encode"):
-        size = measured["input_bytes"] if section == "decode" else measured["output_bytes"]
-        paid = sections[section]["record"].value + sections[section]["byte"].value * size
-        ratio = paid / measured[f"{section}_ns"]
+    for section in _BY_SIZE:
+        ratio = found[f"worker.{section}"]["record"].value / measured[f"{section}_ns"]
         model.tables[f"worker.{section}"] = {n: row[f"{section}_ns"] * ratio for n, row in profile.scoring.items()}
 
 
@@ -253,24 +253,30 @@ def _sections(
     add: Callable[[str, Sequence[str], Sequence[Row]], Fit],
 ) -> dict[str, Fit]:
     """The fits of the worker's sections, with so much coldness met in each run."""
-    rows: dict[str, list[Row]] = {s: [] for s in ("poll", "score", *_SECTIONS)}
+    polls: list[Row] = []
+    produced: list[Row] = []
+    own: dict[str, list[Row]] = {s: [] for s in ("decode", "score", "encode")}
+    by_size: dict[str, list[Row]] = {s: [] for s in _BY_SIZE}
     for r in runs:
         w, met = r.counters["workers"][0], cold[r.name]
         empty, records = float(w["polls_empty"]), float(w["records"])
-        rows["poll"].append(([empty, met, w["polls"] - empty, records, float(w["bytes_in"])], w["poll_cpu_ns"]))
-        own = r.scenario.model.name == profile.scenario.model.name
-        if not own and met > _SELDOM * records:
-            continue
-        for section in _SECTIONS:
-            size = w["bytes_in"] if section == "decode" else w["bytes_out"]
-            rows[section].append(([met, records, float(size)], w[f"{section}_cpu_ns"]))
-        if own:
-            rows["score"].append(([met, records], w["score_cpu_ns"]))
+        polls.append(([empty, met, w["polls"] - empty, records, float(w["bytes_in"])], w["poll_cpu_ns"]))
+        produced.append(([met, records, float(w["bytes_out"])], w["produce_cpu_ns"]))
+        if r.scenario.model.name == profile.scenario.model.name:
+            for section, rows in own.items():
+                rows.append(([met, records], w[f"{section}_cpu_ns"]))
+        elif met <= _SELDOM * records:
+            for section, rows in by_size.items():
+                size = w["bytes_in"] if section == "decode" else w["bytes_out"]
+                rows.append(([records, float(size)], w[f"{section}_cpu_ns"]))
     found = {
-        "worker.poll": add("worker.poll", ("empty", "cold", "poll", "record", "byte"), rows["poll"]),
-        "worker.score": add("worker.score", ("cold", "record"), rows["score"]),
+        "worker.poll": add("worker.poll", ("empty", "cold", "poll", "record", "byte"), polls),
+        "worker.produce": add("worker.produce", ("cold", "record", "byte"), produced),
     }
-    found |= {f"worker.{s}": add(f"worker.{s}", ("cold", "record", "byte"), rows[s]) for s in _SECTIONS}
+    found |= {f"worker.{s}": add(f"worker.{s}", ("cold", "record"), rows) for s, rows in own.items()}
+    found |= {
+        f"worker.{s} by size": add(f"worker.{s} by size", ("record", "byte"), rows) for s, rows in by_size.items()
+    }
     return found
 
 
@@ -304,9 +310,9 @@ def _probed(profile: Profile) -> dict[str, Latency]:
 def _waiting(profile: Profile, model: _Model, assemble: Callable[[], Calibration]) -> Calibration:
     """Network latency, or how much of the broker's work is off the path, from the light-load stamps.
 
-    From `sent` to `fetched` there are two ways, to the broker and from it, and no clock of whole milliseconds.  What the
-    stamps hold beyond the model is the network's, half each way.  Where they hold less, CPU that the model puts before
-    an answer is spent after it: the share that makes the model agree is moved there.
+    From `sent` to `fetched` there are two ways, to the broker and from it, and no clock of whole milliseconds.  What
+    the stamps hold beyond the model is the network's, half each way.  Where they hold less, CPU that the model puts
+    before an answer is spent after it: the share that makes the model agree is moved there.
     """
     light = profile.run("light") or profile.run("linger-0ms")
     if not light:
@@ -437,6 +443,8 @@ def _assemble(profile: Profile, name: str, host: HostCosts, sizes: dict[str, flo
             "leave_one_out": {k: f.leave_one_out for k, f in fits.items()},
             "errors": {k: list(f.errors) for k, f in fits.items()},
             "merged": {k: f.merged for k, f in fits.items() if f.merged},
+            # How far a table of hot costs may be off, as shares of it: the interval of the fit it was set by.
+            "table_shares": {k: _shares(fits[k]["record"]) for k in (*model.tables, "worker.score") if k in fits},
         },
     )
 
@@ -448,6 +456,10 @@ def _range(values: Any) -> tuple[float, float]:
 
 def _plus(*values: Value) -> Value:
     return Value(sum(v.value for v in values), sum(v.lo for v in values), sum(v.hi for v in values))
+
+
+def _shares(v: Value) -> list[float]:
+    return [v.lo / v.value, v.hi / v.value] if v.value > 0 else [1.0, 1.0]
 
 
 def _times(v: Value, factor: float) -> Value:

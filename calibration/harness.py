@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.runs import read_run
+from scenarios.cli import DIES_WITH_PARENT
 from scenarios.load import resolved
 from scenarios.spec import Scenario
 
@@ -63,7 +65,12 @@ class Harness:
         """
         if self._process is None:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, DIES_WITH_PARENT: str(os.getpid())},
             )
         process = self._process
         assert process.stdin is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 
 from sim.costs import CPU_COSTS, ZERO, Calibration, Value
@@ -19,6 +21,11 @@ _TERMS = {
     "byte_ns": "a KiB",
     "cold_ns": "cold",
 }
+
+
+def wide() -> Console:
+    """Stdout; in a file or a pipe wide enough for every column."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def cost_table(calibration: Calibration) -> Table:

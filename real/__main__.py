@@ -22,6 +22,9 @@ EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_INTERRUPTED = 1, 2, 3, 130
 @app.callback()
 def _app() -> None:
     """Run pipelines on a real broker."""
+    from scenarios.cli import die_with_parent
+
+    die_with_parent()
 
 
 @app.command()
@@ -34,13 +37,46 @@ def run(
     warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of a table.")] = False,
 ) -> None:
-    """Run a scenario, every point and repeat of its sweep, on one broker; print the results."""
+    """Run a scenario (of a sweep, the first point); print the result."""
+    from scenarios.load import load
+
+    with _reported():
+        points: list[Any] = [({}, load(scenario, sets or []))]
+        _run(points, 1, out, broker, bootstrap, warm, as_json)
+
+
+@app.command()
+def sweep(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file with a sweep: section.", show_default=False)],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as often as needed.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")] = Path("runs"),
+    broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of an external broker.")] = None,
+    warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of tables.")] = False,
+) -> None:
+    """Run every point and repeat of a sweep on one broker, repeats interleaved; print the results."""
+    from scenarios.load import expand
+
+    with _reported():
+        points = expand(scenario, sets or [])
+        _run(points, max(each.repeats for _, each in points), out, broker, bootstrap, warm, as_json)
+
+
+def _run(
+    points: list[Any],
+    repeats: int,
+    out: Path,
+    broker: str | None,
+    bootstrap: str | None,
+    warm: float,
+    as_json: bool,
+) -> None:
+    """Runs points on one broker and shows them; ends the command with the worst exit code."""
     with _reported():
         from real.progress import Shown
         from real.session import Session
-        from scenarios.load import expand
 
-        points = expand(scenario, sets or [])
         kind = "external" if bootstrap is not None and broker is None else broker
         worst = 0
         with (
@@ -48,7 +84,7 @@ def run(
             Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress) as session,
         ):
             # Repeats are interleaved, so that what drifts on the host drifts over every point alike.
-            for _repeat in range(max(each.repeats for _, each in points)):
+            for _repeat in range(repeats):
                 for _swept, each in points:
                     path = session.run(each)
                     with progress.hidden():

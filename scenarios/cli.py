@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scenarios.errors import ScenarioError
 
+#: Set by a command that starts another one of ours: it ends when its parent does, however that ends.
+DIES_WITH_PARENT = "WEIR_DIES_WITH_PARENT"
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+
+def die_with_parent() -> None:
+    """Has the kernel send SIGTERM when the parent dies, where the parent asked for that (Linux)."""
+    if DIES_WITH_PARENT not in os.environ:
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.environ[DIES_WITH_PARENT] != str(os.getppid()):
+        raise SystemExit(EXIT_INTERRUPTED)  # it died before
 
 
 @contextmanager

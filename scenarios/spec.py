@@ -40,6 +40,8 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
+    """What a record carries, and how it is made."""
+
     format: Literal["json", "binary"] = "json"
     serialise: Literal["pool", "each"] = "pool"  # draw ready payloads from a seeded pool, or serialise each anew
     pool: int = 64  # payloads in the pool
@@ -48,6 +50,8 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
+    """The load: how many records, when, how large, and how long."""
+
     arrival: Arrival = field(default_factory=Arrival)
     points: int = 1  # model inputs in one record (Crayfish's batch size)
     warmup_ns: int = 5 * S_NS
@@ -88,6 +92,8 @@ class ConsumerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
+    """The broker, and the settings of its clients."""
+
     kind: Literal["kafka", "mock", "external"] = "kafka"
     partitions: int = 4  # of the input and of the output topic
     io_threads: int = 8
@@ -100,6 +106,8 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
+    """The engine that reads, scores and writes."""
+
     kind: str = "python"  # a registry word
     parallelism: int = 1  # python: worker processes
     commit_interval_ns: int = 5 * S_NS
@@ -107,17 +115,23 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
+    """Where the model runs."""
+
     kind: Literal["embedded"] = "embedded"
     runtime: str = "onnx"  # onnx; the no-op model needs none
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
+    """Which model scores."""
+
     name: str = "ffnn"  # ffnn | noop
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
+    """A host of so many cores."""
+
     cores: int
 
 
@@ -173,6 +187,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
+    """All of a scenario."""
+
     name: str = "unnamed"
     workload: Workload = field(default_factory=Workload)
     broker: Broker = field(default_factory=Broker)

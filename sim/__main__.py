@@ -20,6 +20,14 @@ app = typer.Typer(
 EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_CALIBRATION = 1, 2, 3, 4
 
 
+@app.callback()
+def _app() -> None:
+    """Predict pipelines by simulation."""
+    from scenarios.cli import die_with_parent
+
+    die_with_parent()
+
+
 class Backend(StrEnum):
     """What executes the programs."""
 

@@ -1,8 +1,9 @@
 """The cost types the simulator consumes, and the reader and writer of calibration files.
 
 A calibration is one JSON file in `calibrations/`; the simulator holds no measured constant of its own.
-CPU costs are what a thread burns (``fixed + batch*batches + record*records + point*points + byte*bytes``); latencies are what passes
-without burning CPU (network, the wake-up of a sleeping thread).  Each parameter carries its 90 % interval.
+CPU costs are what a thread burns (``fixed + batch*batches + record*records + point*points + byte*bytes``); latencies
+are what passes without burning CPU (network, the wake-up of a sleeping thread).  Each parameter carries its 90 %
+interval.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import Any
 CPU_COSTS = {
     "generator.wake": "generator application thread, once each time it slept until a record was due",
     "generator.record": "generator application thread, per record: payload, produce call, delivery callback",
-    "producer.request": "a producer's client thread, per produce request (fixed, per record, per byte), response included",
+    "producer.request": "a producer's client thread, per produce request: fixed, per record, per byte",
     "broker.produce": "broker, per produce request (fixed, per record, per byte)",
     "broker.fetch": "broker, per fetch request answered with records (fixed, per batch, per record, per byte)",
     "broker.fetch_empty": "broker, per fetch request answered empty",
-    "consumer.fetch": "a consumer's client thread, per fetch response with records (fixed, per batch, per record, per byte)",
+    "consumer.fetch": "a consumer's client thread, per fetch response with records: fixed, per batch, record, byte",
     "consumer.fetch_empty": "a consumer's client thread, per empty fetch response",
     "worker.poll": "worker application thread, per poll that returned records (the commit's share included)",
     "worker.poll_empty": "worker application thread, per poll that returned nothing",
     "worker.decode": "worker application thread, per record (fixed) and byte: parse the payload",
     "worker.score": "worker application thread, per record, by points (table `score_table`)",
-    "worker.encode": "worker application thread, per record (fixed), point and byte: encode the prediction and its headers",
+    "worker.encode": "worker application thread, per record (fixed), point and byte: prediction and headers",
     "worker.produce": "worker application thread, per record and byte: produce call and delivery callback",
     "collector.poll": "collector application thread, per poll that returned records",
     "collector.record": "collector application thread, per record and byte",
@@ -68,7 +69,7 @@ class CpuCost:
     record_ns: Value = ZERO
     point_ns: Value = ZERO
     byte_ns: Value = ZERO
-    #: after a sleep, times the share of the caches gone cold in the gap (`cold_shape`), the gap being the time since the thread last worked
+    #: after a sleep, times the share of the caches gone cold (`cold_shape`) in the time since the thread last worked
     cold_ns: Value = ZERO
     #: quantiles (0, 1/16, ..., 1) of actual / fitted, mean 1; empty means constant 1
     residual: tuple[float, ...] = ()
@@ -83,6 +84,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class HostCosts:
+    """A host: its cores, its capacity curve, how it shares cores out."""
+
     cores: int
     curve: tuple[float, ...]  # c(1), c(2), ...: work done per second by n spinners, in cores
     discipline: str  # "slices"
@@ -91,6 +94,8 @@ class HostCosts:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
+    """Everything the simulator is told of one host and one regime."""
+
     name: str
     created: str  # ISO date
     fingerprint: dict[str, Any]  # host: cpu model, cores, memory, kernel; versions of what was measured

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
 from analysis.columns import STAMP_COLUMNS
-from sim import arena, loop
+from sim import arena, layout, loop
 from sim.jit import JIT_OFF
 from sim.system import Int64s, System
 
@@ -69,7 +68,7 @@ class LoopExecution:
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self._arena = arena.build(system)
+        self._arena = layout.build(system)
         self._until_ns = 0
         if JIT_OFF:
             loop.start_arena(self._arena)
@@ -85,7 +84,7 @@ class LoopExecution:
         """Takes every event before `until_ns`."""
         self._until_ns = until_ns
         while (state := self._advance(until_ns)) == loop.GROW:
-            self._arena = arena.grow(self._arena)
+            self._arena = layout.grow(self._arena)
         if state == loop.DEADLOCK:
             waits = [f"{t.name} at operation {self._thread(i, arena.T_PC)}" for i, t in enumerate(self.system.threads)]
             raise SimulationError("nothing is ready and nothing is timed: " + ", ".join(waits))

@@ -1,7 +1,8 @@
 """The one place that knows numba: its decorator with our flags, and a cache that cannot go stale.
 
 numba looks only at the source file of a function to decide whether compiled code is current, not at the constants and
-helpers it takes from elsewhere.  The cache folder's name therefore carries a hash of every source compiled code depends on.
+helpers it takes from elsewhere.  The cache folder's name therefore carries a hash of every source that compiled code
+depends on.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from sim.system import COLD_STEP_BITS, COST_BITS, OUTPUT, RESIDUAL_BITS
 
 #: What `advance` returns.
 REACHED = 0  # every event before `until` was taken
-GROW = 1  # the heap or the message pool needs room: call arena.grow and go on
+GROW = 1  # the heap or the message pool needs room: call layout.grow and go on
 DEADLOCK = 2  # nothing is timed any more
 FOREVER = 1 << 62
 
@@ -129,7 +129,9 @@ def signal(a: Arena, t: int) -> None:
     a[b + T_STATE] = WAKING
     a[b + T_GENERATION] += 1
     a[b + T_TIMED] = 0
-    push(a, a[G_NOW] + wake_draw(a, t, a[G_WAKE]), EV_WAKE, t, t, a[b + T_GENERATION])
+    latency = wake_draw(a, t, a[G_WAKE])
+    a[b + T_WAIT] += latency  # the kernel's run-queue wait counts from the wake-up, too
+    push(a, a[G_NOW] + latency, EV_WAKE, t, t, a[b + T_GENERATION])
 
 
 @compiled
@@ -867,7 +869,6 @@ def run(a: Arena, t: int) -> None:
         pc = a[tb + T_PC]
         o = a[tb + T_PROGRAM] + pc * OP_STRIDE
         code = a[o]
-        a[G_OPERATIONS] += 1
         following = pc + 1
         if code == op.CPU:
             # CPU work with at most a stamp of the record at hand in between is one piece of work with marks.

@@ -1,7 +1,7 @@
 """The typed operations programs are made of, and the builder that makes a program read like the engine's own loop.
 
 What each operation does, and what happens at equal times, is one page: docs/simulator.md.  An operation is four
-integers: code, and up to three operands.  Both executors (`sim.reference`, `sim.loop`) take their meaning from that page.
+integers: code, and up to three operands.  Both executors (`sim.reference`, `sim.loop`) take their meaning from it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,32 @@ SERVE = 19
 SLEEP = 20  # ns
 
 OPERATION_NAMES = (
-    "HALT JUMP ARRIVE CPU STAMP ENQUEUE PRODUCE_NEXT SEND_REQUEST SEND_ANSWER ACK RECV BRANCH_KIND APPEND COMPLETE_NEXT "
-    "FETCH_EVAL FETCH_SEND DELIVER POLL NEXT SERVE SLEEP"
-).split()
+    *(
+        "HALT",
+        "JUMP",
+        "ARRIVE",
+        "CPU",
+        "STAMP",
+        "ENQUEUE",
+        "PRODUCE_NEXT",
+        "SEND_REQUEST",
+        "SEND_ANSWER",
+        "ACK",
+        "RECV",
+    ),
+    *(
+        "BRANCH_KIND",
+        "APPEND",
+        "COMPLETE_NEXT",
+        "FETCH_EVAL",
+        "FETCH_SEND",
+        "DELIVER",
+        "POLL",
+        "NEXT",
+        "SERVE",
+        "SLEEP",
+    ),
+)
 
 # Where a CPU operation takes its counts (records, bytes, batches) and its entity from.
 RECORD_IN = 0  # one record of the input topic; entity: the record

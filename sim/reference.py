@@ -149,7 +149,9 @@ class ReferenceExecution:
             return
         t.state = State.WAKING
         t.generation += 1
-        self._clock.at_unless_stale(self._clock.now + self._wake_latency(t, self._wake), WAKE, t, self._wakes)
+        latency = self._wake_latency(t, self._wake)
+        t.wait += latency  # the kernel's run-queue wait counts from the wake-up, too
+        self._clock.at_unless_stale(self._clock.now + latency, WAKE, t, self._wakes)
 
     def _wait(self, me: Thread, until: int | None = None) -> Outcome:
         """Blocks the thread at hand until it is signalled, or until a time."""

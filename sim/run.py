@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from analysis import runs, verdict
 from analysis.columns import OUTCOMES, SCHEMA_VERSION
 from analysis.fingerprint import fingerprint
+from analysis.metrics import window_ns
 from analysis.records import chosen
 from scenarios import load
 from scenarios.spec import MS_NS, S_NS, Scenario
@@ -27,6 +29,8 @@ from sim.costs import Calibration
 from sim.execution import Execution, LoopExecution
 from sim.system import INPUT, OUTPUT, System
 
+#: How finely the end of a drain is looked for.
+_DRAIN_STEP_NS = 10 * MS_NS
 SCORED, IN_FLIGHT = OUTCOMES.index("scored"), OUTCOMES.index("in_flight")
 
 #: progress(simulated ns so far, ns in all)
@@ -111,22 +115,25 @@ def simulate(
     sys = system.build(scenario, calibration)
     execution = execute(sys, backend)
     laid_out = _clocks()
-    begin_ns, end_ns = scenario.workload.warmup_ns, scenario.workload.warmup_ns + scenario.workload.duration_ns
-    edges = {begin_ns, end_ns}
-    stops = sorted({s for s in [*range(S_NS, sys.horizon_ns, S_NS), *edges, sys.horizon_ns] if 0 < s <= sys.horizon_ns})
+    due = {"created": sys.created, "sequence": np.arange(sys.records)}
+    begin_ns, end_ns = window_ns(scenario, due)
+    drained = scenario.workload.backlog_records > 0
+    step_ns = _DRAIN_STEP_NS if drained else S_NS
+    stops = sorted({*range(step_ns, sys.horizon_ns, step_ns), begin_ns, end_ns, sys.horizon_ns} - {0})
     readings = [_read(execution, 0)]
     for stop in stops:
         execution.advance(stop)
-        readings.append(_read(execution, stop))
-        if progress:
-            progress(stop, sys.horizon_ns)
-        done = execution.acked() == sys.records
-        if done and stop >= sys.load_ns and (stop >= end_ns or scenario.workload.backlog_records):
+        done = execution.acked() == sys.records and stop >= sys.load_ns and (drained or stop >= end_ns)
+        if done or stop % S_NS == 0 or stop in (begin_ns, end_ns, sys.horizon_ns):
+            readings.append(_read(execution, stop))
+            if progress:
+                progress(stop, sys.horizon_ns)
+        if done:
             break
     ran = _clocks()
     stamps = execution.stamps()
     records = _records(sys, stamps)
-    if scenario.workload.backlog_records and sys.load_ns == 0:
+    if drained:  # a backlog is counted from the start to its last output, as in a real run
         window = (readings[0], readings[-1])
     else:
         by_time = {r.at_ns: r for r in readings}
@@ -296,7 +303,7 @@ def _host(sys: System, readings: list[_Reading]) -> dict[str, Any]:
     whole = [r for r in readings if r.at_ns % S_NS == 0]
     rows: list[tuple[int, str, str, int, int, int]] = []
     processes = list(dict.fromkeys(t.process for t in sys.threads))
-    for a, b in zip(whole, whole[1:], strict=False):
+    for a, b in pairwise(whole):
         second = a.at_ns // S_NS
         for process in processes:
             mine = [i for i, t in enumerate(sys.threads) if t.process == process]

@@ -57,7 +57,7 @@ def load(name: str) -> Calibration:
     path = find(name)
     try:
         return costs.read(path)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CalibrationError(f"{path}: not a calibration: {type(error).__name__}: {error}") from error
 
 
@@ -68,12 +68,11 @@ def choose(scenario: Scenario, override: str | None = None) -> Calibration:
         CalibrationError: it is missing, of another engine, or foreign where the scenario predicts this host.
     """
     calibration = load(override or scenario.calibration or SHIPPED)
-    regime = {"engine": scenario.engine.kind, "model": scenario.model.name, "format": scenario.workload.payload.format}
-    for key in ("engine",):
-        if calibration.regime.get(key) != regime[key]:
-            raise CalibrationError(
-                f"calibration {calibration.name} is of {key} {calibration.regime.get(key)}, the scenario of {regime[key]}"
-            )
+    engine = calibration.regime.get("engine")
+    if engine != scenario.engine.kind:
+        raise CalibrationError(
+            f"calibration {calibration.name} is of engine {engine}, the scenario of {scenario.engine.kind}"
+        )
     foreign = differences(calibration.fingerprint)
     if scenario.hosts.predicts_this_host and foreign:
         raise CalibrationError(
@@ -101,6 +100,13 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
     for key, value_ in (("model", scenario.model.name), ("format", scenario.workload.payload.format)):
         if calibration.regime.get(key) != value_:
             said.append(f"{key} {value_}, measured {calibration.regime.get(key)}")
+    w, b = scenario.workload, scenario.broker
+    plain: dict[str, tuple[str, str]] = {"acks": (b.producer.acks, "all"), "compression": (b.producer.compression, "none")}
+    plain["serialise"] = (w.payload.serialise, "pool")
+    said += [f"{key} {asked} (predicted as {base})" for key, (asked, base) in plain.items() if asked != base]
+    measured = calibration.regime.get("broker")
+    if measured is not None and measured != b.kind:
+        said.append(f"broker {b.kind}, measured {measured}")
     cores = max((h.cores for h in scenario.hosts.hosts.values()), default=calibration.host.cores)
     if cores > calibration.host.cores:
         said.append(f"{cores} cores, measured {calibration.host.cores} (in proportion)")
@@ -120,6 +126,6 @@ def trust(scenario: Scenario, calibration: Calibration) -> dict[str, Any]:
 
 
 def digest(calibration: Calibration) -> str:
-    """Identifies a calibration's content."""
-    text = json.dumps(costs.to_json(calibration), sort_keys=True)
+    """Identifies what a calibration predicts; the errors kept with it are no part of that."""
+    text = json.dumps({**costs.to_json(calibration), "held_out": None}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -164,6 +164,8 @@ def at_points(table: dict[int, float], points: int) -> float:
         return table[known[-1]] * points / known[-1]
     right = next(k for k in known if k > points)
     left = known[known.index(right) - 1]
+    if table[left] <= 0 or table[right] <= 0:
+        return table[left] + (points - left) / (right - left) * (table[right] - table[left])
     share = (math.log(points) - math.log(left)) / (math.log(right) - math.log(left))
     return math.exp(math.log(table[left]) + share * (math.log(table[right]) - math.log(table[left])))
 
@@ -193,8 +195,15 @@ def _cost(c: CpuCost | None, measured_ns: float | None = None) -> Cost:
     c = c or CpuCost()
     residual = spread_quantiles(c.residual, float(1 << RESIDUAL_BITS)) if c.residual else None
     fixed, byte = (c.fixed_ns.value, c.byte_ns.value) if measured_ns is None else (measured_ns, 0.0)
-    terms = (fixed, c.batch_ns.value, c.record_ns.value, c.point_ns.value, byte, c.cold_ns.value)
-    return Cost(*(_scaled(term) for term in terms), residual)
+    return Cost(
+        fixed=_scaled(fixed),
+        batch=_scaled(c.batch_ns.value),
+        record=_scaled(c.record_ns.value),
+        point=_scaled(c.point_ns.value),
+        byte=_scaled(byte),
+        cold=_scaled(c.cold_ns.value),
+        residual=residual,
+    )
 
 
 def _coldness(shape: dict[float, float]) -> Int64s:
@@ -288,7 +297,8 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
         return max(1, round(sizes.get(f"{direction}_fixed", 0.0) + sizes.get(f"{direction}_per_point", 0.0) * w.points))
 
     profile = profiles.PROFILES[b.client_profile]
-    load_ns = load_ns if w.arrival.rate_per_s > 0 or not w.backlog_records else 0
+    if w.backlog_records and not len(due):
+        load_ns = 0
     return System(
         seed=w.seed,
         hosts=hosts,

@@ -152,12 +152,12 @@ def test_an_unfinished_run_is_reported_as_invalid(tmp_path: Path, make_meta: Mak
 
 def test_runs_become_samples(runs: list[Path]) -> None:
     samples = {(s.metric, s.parallelism, s.rate_per_s): s for s in run_samples(read_run(p).meta for p in runs)}
-    both = samples["latency_append_ms_p50", 1, 200.0]
-    assert both.predicted == pytest.approx(6.0)
+    both = samples["latency_acked_ms_p50", 1, 200.0]
+    assert both.predicted == pytest.approx(7.0)
     assert both.lo is None
     assert list(both.measured) == pytest.approx([7.0, 9.0])
     assert samples["throughput_per_s", 1, 300.0].predicted == pytest.approx(220, rel=0.01)
-    assert check_sample(ROW).metric == "latency_append_ms_p50"
+    assert check_sample(ROW).metric == "latency_acked_ms_p50"
     assert check_sample(DRAIN).rate_per_s is None
 
 
@@ -171,7 +171,7 @@ def test_the_rate_of_a_run_is_its_scenarios(make_meta: Make) -> None:
 
 @pytest.mark.parametrize("values", [(), (0.0,), (5.0, 4.0e4)])
 def test_plots_take_what_there_is(values: tuple[float, ...]) -> None:
-    one = Sample("latency_append_ms_p50", "rate", 1, 100.0, measured=values)
+    one = Sample("latency_acked_ms_p50", "rate", 1, 100.0, measured=values)
     svg = curves({"a & b": [(100.0, one)]}, xlabel="x", ylabel="<y>", log_y=True, integer_x=True)
     assert svg.startswith("<svg viewBox=")
     assert "http" not in svg

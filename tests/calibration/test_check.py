@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from calibration import check
 from calibration.check import Log, Point
 from calibration.show import summarise
-from scenarios.spec import Arrival, Check, Scenario, Workload
+from scenarios.spec import S_NS, Arrival, Check, Scenario, Workload
+from sim.costs import CPU_COSTS, CpuCost, Value
+from sim.warm import small_calibration
 
 RATE, DRAIN, TOP = Point("rate", 1, 300.0), Point("drain", 1, None), Point("sustainable", 1, None)
 
@@ -36,7 +39,7 @@ def rows(log: Log, scenario: Scenario, predicted: float) -> list[check.Row]:
         RATE: {"latency_acked_ms_p50": (predicted, predicted * 0.9, predicted * 1.1)},
         TOP: {"sustainable_per_s": (1100.0, 1000.0, 1200.0)},
     }
-    return list(check.compare(scenario, log, forecast))
+    return list(check.compare(scenario, log, forecast, {1: 1100.0}))
 
 
 def test_the_points_of_a_section() -> None:
@@ -69,7 +72,7 @@ def test_few_repeats_have_no_ceiling(tmp_path: Path) -> None:
 
 
 def test_wild_repeats_are_shown_and_not_scored(tmp_path: Path) -> None:
-    scenario = base(max_error={"latency_acked_ms_p50": 0.01})
+    scenario = base(max_error={"latency_p50": 0.01})
     row = rows(log_with(tmp_path, scenario, [5.0, 10.0, 20.0, 40.0, 80.0]), scenario, 12.0)[0]
     assert row["ceiling"] > math.log(1.5)
     assert not row["scored"]
@@ -78,7 +81,7 @@ def test_wild_repeats_are_shown_and_not_scored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("bound", "ok"), [(0.25, True), (0.1, False)])
 def test_a_bound_is_judged(tmp_path: Path, bound: float, ok: bool) -> None:
-    scenario = base(max_error={"latency_acked_ms_p50": bound})
+    scenario = base(max_error={"latency_p50": bound})
     assert rows(log_with(tmp_path, scenario, [10.0] * 5), scenario, 12.0)[0]["ok"] is ok
 
 
@@ -104,3 +107,33 @@ def test_errors_are_summed_up_by_metric_and_band(tmp_path: Path) -> None:
         ("latency_acked_ms_p50", "below 0.7", 1),
         ("sustainable_per_s", "sustainable", 1),
     ]
+
+
+def test_both_ends_of_a_calibration_enclose_it() -> None:
+    """The ends differ in every CPU term and keep residuals; what they predict lies around the prediction."""
+    wide = Value(100_000.0, 50_000.0, 200_000.0)
+    cost = CpuCost(fixed_ns=wide, cold_ns=wide, residual=(0.5, 1.0, 1.5))
+    calibration = dataclasses.replace(small_calibration(), cpu=dict.fromkeys(CPU_COSTS, cost))
+    low, high = (check.ends(calibration, which) for which in ("lo", "hi"))
+    assert low.cpu["worker.decode"].fixed_ns.value == 50_000.0
+    assert high.cpu["worker.decode"].cold_ns.value == 200_000.0
+    assert low.cpu["worker.decode"].residual == (0.5, 1.0, 1.5)
+    scenario = base(rates_per_s=(50.0,), sustainable=False, drain=False)
+    scenario = dataclasses.replace(
+        scenario, workload=dataclasses.replace(scenario.workload, warmup_ns=S_NS, duration_ns=4 * S_NS)
+    )
+    value, lowest, highest = check.predict(scenario, Point("rate", 1, 50.0), calibration)["cpu_us_per_record_engine"]
+    assert lowest < value < highest
+
+
+def test_a_bound_names_the_metric_of_a_row() -> None:
+    assert check.column("cpu_per_record_engine") == "cpu_us_per_record_engine"
+    assert check.column("drain_throughput") == "drain_throughput_per_s"
+    assert check.column("latency_p50") == "latency_acked_ms_p50"
+    assert check.column("sustainable_throughput") == "sustainable_per_s"
+
+
+def test_an_invalid_run_is_made_again(tmp_path: Path) -> None:
+    log = Log(tmp_path / "check", base())
+    log.add(RATE, 0, Path("run"), {"verdict": "INVALID", "metrics": {"latency_acked_ms_p50": 1.0}})
+    assert log.metrics(RATE, 0) is None

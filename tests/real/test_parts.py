@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from analysis.fingerprint import fingerprint
 from real import brokers, procfs, settings
 from real.brokers import jars
 from real.clean import abandoned
 from real.counters import requests_between
 from real.engines import module_of
 from real.errors import BrokerError, RefusedError
-from analysis.fingerprint import fingerprint
 from real.plan import plan, refuse_elsewhere
 from real.processes import Supervisor
 from real.wire import Slots

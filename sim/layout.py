@@ -1,0 +1,214 @@
+"""Lays a system out in the arena of the compiled loop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scenarios.draws import PURPOSE_NETWORK, PURPOSE_WAKE, draw_key
+from sim import operations as op
+from sim.arena import *  # the named offsets are this module's vocabulary
+from sim.system import INPUT, Int64s, System
+
+#: What stands in the arena besides tables of structures: quantile tables and columns of records, by header place.
+_COLUMNS = (G_PARTITION, G_WORKER, G_BATCH)
+
+
+class _Room:
+    """Places in an arena that is not there yet."""
+
+    def __init__(self) -> None:
+        self.size = G_SIZE
+
+    def take(self, count: int) -> int:
+        """The base of so many integers more."""
+        base, self.size = self.size, self.size + count
+        return base
+
+
+def build(system: System) -> Arena:
+    """The arena of a system before its first event."""
+    n, room = system.records, _Room()
+    tables = {G_WAKE: system.wake, G_TIMER: system.timer, G_NETWORK: system.network, G_COLD: system.cold}
+    bases = {
+        G_THREADS: room.take(len(system.threads) * T_STRIDE),
+        G_HOSTS: room.take(len(system.hosts) * H_STRIDE),
+        G_HOST_THREADS: room.take(len(system.threads)),
+        G_PRODUCERS: room.take(len(system.producers) * P_STRIDE),
+        G_CONSUMERS: room.take(len(system.consumers) * C_STRIDE),
+        G_LANES: room.take(sum(x.partitions for x in system.producers) * L_STRIDE),
+        G_LOGS: room.take(2 * system.partitions * LG_STRIDE),
+        G_COSTS: room.take(len(system.costs) * K_STRIDE),
+        **{place: room.take(len(table)) for place, table in tables.items()},
+        G_STAMPS: room.take(op.STAMPS * n),
+        **{place: room.take(n) for place in _COLUMNS},
+    }
+    residuals = [NONE if c.residual is None else room.take(len(c.residual)) for c in system.costs]
+    programs = {
+        program: room.take(len(program) * OP_STRIDE) for program in dict.fromkeys(t.program for t in system.threads)
+    }
+    logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
+    lanes = [(room.take(2 * int(count)), int(count)) for count in _per_lane(system)]
+    pool = 4096 + 16 * len(system.threads)
+    bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
+
+    a: Arena = np.zeros(room.size, dtype=np.int64)
+    for place, value in {**_settings(system), **bases, G_HEAP_CAP: pool, G_MESSAGES_CAP: pool}.items():
+        a[place] = value
+    for place, table in tables.items():
+        a[bases[place] : bases[place] + len(table)] = table
+    for i, c in enumerate(system.costs):
+        k = bases[G_COSTS] + i * K_STRIDE
+        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i])
+        if c.residual is not None:
+            a[residuals[i] : residuals[i] + len(c.residual)] = c.residual
+    for program, base in programs.items():
+        a[base : base + len(program) * OP_STRIDE] = np.asarray(program, dtype=np.int64).ravel()
+    _records(a, system)
+    _hosts(a, system)
+    _clients(a, system, lanes)
+    _logs(a, system, logs)
+    _threads(a, system, programs)
+    return a
+
+
+def _per_partition(system: System) -> Int64s:
+    """Records of each partition."""
+    return np.bincount(system.partition, minlength=system.partitions).astype(np.int64)
+
+
+def _per_lane(system: System) -> Int64s:
+    """Records that ever pass each lane, in the order of producers and their partitions."""
+    counts, per_partition = [], _per_partition(system)
+    sent = np.arange(system.backlog, system.records)
+    for k, producer in enumerate(system.producers):
+        if producer.topic == INPUT:
+            own = system.partition[sent[k :: len(system.generators)]]
+            counts.append(np.bincount(own, minlength=system.partitions).astype(np.int64))
+        else:
+            counts.append(per_partition[producer.first_partition : producer.first_partition + producer.partitions])
+    return np.concatenate(counts)
+
+
+def _settings(system: System) -> dict[int, int]:
+    """The header's plain values."""
+    return {
+        G_SEED: system.seed,
+        G_FREE: NONE,
+        G_INBOX: NONE,
+        G_INBOX_TAIL: NONE,
+        G_THREADS_N: len(system.threads),
+        G_HOSTS_N: len(system.hosts),
+        G_BROKER0: system.broker_threads[0],
+        G_BROKERS: len(system.broker_threads),
+        G_GENERATORS: len(system.generators),
+        G_RECORDS: system.records,
+        G_BACKLOG: system.backlog,
+        G_POINTS: system.points,
+        G_BYTES_IN: system.record_bytes[0],
+        G_BYTES_OUT: system.record_bytes[1],
+        G_PARTITIONS: system.partitions,
+        G_LINGER: system.linger_ns,
+        G_BATCH_RECORDS: system.batch_records,
+        G_BATCH_BYTES: system.batch_bytes,
+        G_MAX_FLIGHT: system.max_in_flight,
+        G_FETCH_MIN: system.fetch_min_bytes,
+        G_FETCH_WAIT: system.fetch_max_wait_ns,
+        G_FETCH_MAX: system.fetch_max_bytes,
+        G_PARTITION_MAX: system.partition_fetch_bytes,
+        G_QUEUED_RECORDS: system.queued_records,
+        G_QUEUED_BYTES: system.queued_bytes,
+        G_FETCH_BACKOFF: system.fetch_backoff_ns,
+        G_DELIVERY_POLL: system.delivery_poll_ns,
+    }
+
+
+def _records(a: Arena, system: System) -> None:
+    """Due times, partitions, and nothing reached yet; a backlog was sent and appended before time 0."""
+    n, stamps = system.records, int(a[G_STAMPS])
+    a[stamps : stamps + op.STAMPS * n] = NONE
+    a[stamps : stamps + n] = system.created
+    for column in (op.SENT, op.APPENDED):
+        a[stamps + column * n : stamps + column * n + system.backlog] = 0
+    a[a[G_PARTITION] : a[G_PARTITION] + n] = system.partition
+    for place in (G_WORKER, G_BATCH):
+        a[a[place] : a[place] + n] = NONE
+
+
+def _hosts(a: Arena, system: System) -> None:
+    first = int(a[G_HOST_THREADS])
+    for h, host in enumerate(system.hosts):
+        own = [i for i, t in enumerate(system.threads) if t.host == h]
+        # Where cores cannot run out no slice ever matters: 0 spares the loop their accounting.
+        slice_ns = 0 if len(own) <= host.cores else host.slice_ns
+        b = a[G_HOSTS] + h * H_STRIDE
+        a[b : b + H_STRIDE] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
+        a[first : first + len(own)] = own
+        first += len(own)
+
+
+def _clients(a: Arena, system: System, lanes: list[tuple[int, int]]) -> None:
+    lane = 0
+    for k, p in enumerate(system.producers):
+        b = a[G_PRODUCERS] + k * P_STRIDE
+        a[b : b + P_STRIDE] = (p.client, p.application, p.topic, p.first_partition, p.partitions, lane, 0, 0, 0)
+        for _ in range(p.partitions):
+            lb = a[G_LANES] + lane * L_STRIDE
+            a[lb : lb + L_STRIDE] = (*lanes[lane], 0, 0)
+            lane += 1
+    for k, c in enumerate(system.consumers):
+        b = a[G_CONSUMERS] + k * C_STRIDE
+        a[b : b + 6] = (c.client, c.application, c.topic, c.first_partition, c.partitions, c.max_poll_records)
+        a[b + C_PARKED] = NONE
+        for q in range(c.first_partition, c.first_partition + c.partitions):
+            a[a[G_LOGS] + (c.topic * system.partitions + q) * LG_STRIDE + LG_CONSUMER] = k
+
+
+def _logs(a: Arena, system: System, bases: list[int]) -> None:
+    """Logs: records, and behind them, at the first of each batch, where the batch ends; the backlog lies in them."""
+    per_partition, batch = _per_partition(system), system.backlog_batch_records
+    for x, base in enumerate(bases):
+        lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(per_partition[x % system.partitions])
+        a[lg + LG_BASE], a[lg + LG_ENDS] = base, capacity
+        if x >= system.partitions:
+            continue
+        records = np.flatnonzero(system.partition[: system.backlog] == x)
+        starts = np.arange(0, len(records), batch)
+        a[base : base + len(records)] = records
+        a[base + capacity + starts] = np.minimum(starts + batch, len(records))
+        a[lg + LG_N] = len(records)
+
+
+def _threads(a: Arena, system: System, programs: dict[tuple[tuple[int, int, int, int], ...], int]) -> None:
+    places = (T_QUEUE_NEXT, T_MESSAGE, T_MAILBOX, T_MAILBOX_TAIL, T_CONN, T_CONN_TAIL, T_DELIVERIES, T_DELIVERIES_TAIL)
+    for i, t in enumerate(system.threads):
+        b = a[G_THREADS] + i * T_STRIDE
+        a[b + T_HOST], a[b + T_PROGRAM], a[b + T_STATE], a[b + T_INDEX] = t.host, programs[t.program], WAKING, t.index
+        for place in (*places, T_ASIDE, T_DUE, T_PRODUCER, T_CONSUMER):
+            a[b + place] = NONE
+        a[b + T_WAKE_KEY] = draw_key(system.seed, i, PURPOSE_WAKE, 0)
+        a[b + T_NETWORK_KEY] = draw_key(system.seed, i, PURPOSE_NETWORK, 0)
+    for k, p in enumerate(system.producers):
+        for t_ in (p.client, p.application):
+            if t_ >= 0:
+                a[a[G_THREADS] + t_ * T_STRIDE + T_PRODUCER] = k
+    for g, t_ in enumerate(system.generators):
+        b = a[G_THREADS] + t_ * T_STRIDE
+        a[b + T_PRODUCER], a[b + T_RECORD] = g, system.backlog + g - len(system.generators)
+    for k, c in enumerate(system.consumers):
+        for t_ in (c.client, c.application):
+            a[a[G_THREADS] + t_ * T_STRIDE + T_CONSUMER] = k
+
+
+def grow(a: Arena) -> Arena:
+    """A larger arena: the heap and the message pool move to its end with twice the room."""
+    heap_cap, messages_cap = 2 * int(a[G_HEAP_CAP]), 2 * int(a[G_MESSAGES_CAP])
+    heap, messages = len(a), len(a) + heap_cap * E_STRIDE
+    out: Arena = np.zeros(messages + messages_cap * M_STRIDE, dtype=np.int64)
+    out[: len(a)] = a
+    for base, place, used in (
+        (heap, G_HEAP, a[G_HEAP_CAP] * E_STRIDE),
+        (messages, G_MESSAGES, a[G_MESSAGES_CAP] * M_STRIDE),
+    ):
+        out[base : base + used] = a[a[place] : a[place] + used]
+    out[G_HEAP], out[G_HEAP_CAP], out[G_MESSAGES], out[G_MESSAGES_CAP] = heap, heap_cap, messages, messages_cap
+    return out
