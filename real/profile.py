@@ -178,7 +178,7 @@ def profile(
                 path, verdict = _made(session, scenario)
             if verdict == "INVALID":
                 raise HarnessError(f"{path}: {name} is INVALID twice; a profile with it cannot be fitted")
-            tell(f"{name}: {verdict}", len(meta["runs"]) / len(todo))
+            tell(f"{name}: {verdict}", None)
             meta["runs"].append({"name": name, "run": path.name})
             _write(folder, meta)
     meta["complete"] = True
