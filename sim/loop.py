@@ -63,22 +63,24 @@ def sift_down(a: Arena, time: int, rank: int, argument: int, generation: int) ->
         first = 4 * i + 1
         if first >= n:
             break
-        last = min(first + 4, n)
-        best = first
-        b = heap + best * E_STRIDE
-        for c in range(first + 1, last):
+        # The least child, chosen without branches: which one it is cannot be predicted.
+        b = heap + first * E_STRIDE
+        least, rank_b = a[b], a[b + 1]
+        for c in range(first + 1, min(first + 4, n)):
             x = heap + c * E_STRIDE
-            if a[x] < a[b] or (a[x] == a[b] and a[x + 1] < a[b + 1]):
-                best = c
-                b = x
-        if time < a[b] or (time == a[b] and rank < a[b + 1]):
+            t, r = a[x], a[x + 1]
+            before = (t < least) | ((t == least) & (r < rank_b))
+            b = x if before else b
+            least = t if before else least
+            rank_b = r if before else rank_b
+        if time < least or (time == least and rank < rank_b):
             break
         q = heap + i * E_STRIDE
-        a[q] = a[b]
-        a[q + 1] = a[b + 1]
+        a[q] = least
+        a[q + 1] = rank_b
         a[q + 2] = a[b + 2]
         a[q + 3] = a[b + 3]
-        i = best
+        i = (b - heap) >> E_BITS
     q = heap + i * E_STRIDE
     a[q] = time
     a[q + 1] = rank

@@ -101,7 +101,10 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
         if calibration.regime.get(key) != value_:
             said.append(f"{key} {value_}, measured {calibration.regime.get(key)}")
     w, b = scenario.workload, scenario.broker
-    plain: dict[str, tuple[str, str]] = {"acks": (b.producer.acks, "all"), "compression": (b.producer.compression, "none")}
+    plain: dict[str, tuple[str, str]] = {
+        "acks": (b.producer.acks, "all"),
+        "compression": (b.producer.compression, "none"),
+    }
     plain["serialise"] = (w.payload.serialise, "pool")
     said += [f"{key} {asked} (predicted as {base})" for key, (asked, base) in plain.items() if asked != base]
     measured = calibration.regime.get("broker")
