@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 # The first example may compile the loop, so a deadline would measure numba, not the code under test.
 settings.register_profile("weir", deadline=None, print_blob=True)
 settings.load_profile("weir")
+
+# A job in a shell's background has interrupts ignored, and its children inherit that; some tests interrupt theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What a real broker needs on the PATH.
 KAFKA_TOOLS = ("java", "mvn")

@@ -155,7 +155,7 @@ def test_runs_become_samples(runs: list[Path]) -> None:
     both = samples["latency_acked_ms_p50", 1, 200.0]
     assert both.predicted == pytest.approx(7.0)
     assert both.lo is None
-    assert list(both.measured) == pytest.approx([7.0, 9.0])
+    assert list(both.measured) == pytest.approx([8.0, 10.0])
     assert samples["throughput_per_s", 1, 300.0].predicted == pytest.approx(220, rel=0.01)
     assert check_sample(ROW).metric == "latency_acked_ms_p50"
     assert check_sample(DRAIN).rate_per_s is None

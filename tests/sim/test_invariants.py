@@ -84,7 +84,8 @@ def test_cores_are_not_used_twice(seed: int, variant: str) -> None:
         used = sum(reading.cpu_ns for t, reading in zip(sys.threads, threads, strict=True) if t.host == number)
         assert used <= host.cores * sys.horizon_ns
         if host.cores >= len(sys.threads):
-            assert all(reading.wait_ns == 0 for t, reading in zip(sys.threads, threads, strict=True))
+            # Nobody queues, so all a thread waited is the latency of its wake-ups.
+            assert all(reading.wait_ns <= reading.wakeups * int(sys.wake.max()) for reading in threads)
 
 
 def in_order_of(key: Int64s, then: Int64s) -> bool:
