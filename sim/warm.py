@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -44,5 +45,8 @@ def warm() -> str:
     ran = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="weir-warm-") as folder:
         write(result, Path(folder))
-    cache = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # numba sets it as it starts
+    cache = Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]  # numba sets it as it starts
+    for other in cache.parent.glob("numba-*"):  # of sources that are no more
+        if other != cache:
+            shutil.rmtree(other, ignore_errors=True)
     return f"compiled the loop, or found it compiled, in {ran - began:.1f} s: {cache}"
