@@ -185,6 +185,8 @@ def _threads(a: Arena, system: System, programs: dict[tuple[tuple[int, int, int,
         a[b + T_HOST], a[b + T_PROGRAM], a[b + T_STATE], a[b + T_INDEX] = t.host, programs[t.program], WAKING, t.index
         for place in (*places, T_ASIDE, T_DUE, T_PRODUCER, T_CONSUMER):
             a[b + place] = NONE
+        # Broker threads share one process and its caches: they go cold together.
+        a[b + T_HOME] = system.broker_threads[0] if i in system.broker_threads else i
         a[b + T_WAKE_KEY] = draw_key(system.seed, i, PURPOSE_WAKE, 0)
         a[b + T_NETWORK_KEY] = draw_key(system.seed, i, PURPOSE_NETWORK, 0)
     for k, p in enumerate(system.producers):

@@ -144,9 +144,10 @@ def block(a: Arena, t: int, until: int) -> None:
     a[b + T_TIMED] = 0
     a[b + T_DUE] = until
     a[b + T_SLEPT] += 1
-    if a[b + T_WORKED] == 1:
-        a[b + T_WORKED] = 0
-        a[b + T_IDLE_SINCE] = a[G_NOW]
+    home = a[G_THREADS] + a[b + T_HOME] * T_STRIDE
+    if a[home + T_WORKED] == 1:
+        a[home + T_WORKED] = 0
+        a[home + T_IDLE_SINCE] = a[G_NOW]
     if until >= 0:
         push(a, max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER]), EV_WAKE, t, t, a[b + T_GENERATION])
 
@@ -846,12 +847,13 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
     if source == op.AFTER_SLEEP:
         if a[tb + T_SLEPT] == 0:
             return 0
-        gap = min((a[G_NOW] - a[tb + T_IDLE_SINCE]) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+        since = a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_IDLE_SINCE]
+        gap = min((a[G_NOW] - since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
         fixed = fixed * a[tb + T_SLEPT] + ((a[k + K_COLD] * a[a[G_COLD] + gap]) >> RESIDUAL_BITS)
         a[tb + T_COLD] += a[a[G_COLD] + gap]
         a[tb + T_SLEPT] = 0
     elif source != op.WAKES:
-        a[tb + T_WORKED] = 1
+        a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_WORKED] = 1
     work: int = (
         fixed + a[k + K_BATCH] * batches + a[k + K_RECORD] * records + a[k + K_POINT] * points + a[k + K_BYTE] * size
     ) >> COST_BITS

@@ -157,8 +157,8 @@ class ReferenceExecution:
         """Blocks the thread at hand until it is signalled, or until a time."""
         me.state, me.due, me.timed_out = State.BLOCKED, until, False
         me.sleeps_unpaid += 1
-        if me.has_worked:
-            me.has_worked, me.idle_since = False, self._clock.now
+        if me.home.has_worked:
+            me.home.has_worked, me.home.idle_since = False, self._clock.now
         if until is not None:
             at = max(until, self._clock.now) + self._wake_latency(me, self._timer)
             self._clock.at_unless_stale(at, WAKE, me, self._wakes)
@@ -231,12 +231,12 @@ class ReferenceExecution:
         if source == op.AFTER_SLEEP:
             if not me.sleeps_unpaid:
                 return 0
-            gap = min((self._clock.now - me.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+            gap = min((self._clock.now - me.home.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
             fixed = fixed * me.sleeps_unpaid + ((c.cold * self._coldness[gap]) >> RESIDUAL_BITS)
             me.sleeps_unpaid = 0
             me.coldness += self._coldness[gap]
         elif source != op.WAKES:
-            me.has_worked = True
+            me.home.has_worked = True
         work = (fixed + c.batch * batches + c.record * records + c.point * points + c.byte * size) >> COST_BITS
         if residual is None:
             return work

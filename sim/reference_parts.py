@@ -37,6 +37,7 @@ class Thread(HostThread):
     # at hand
     record: int = -1
     sleeps_unpaid: int = 0  # since the last CPU operation after a sleep
+    home: Thread = field(init=False)  # whose caches it shares: its own, but for the broker's threads
     has_worked: bool = False  # since it slept last, for a record, a message or a poll
     idle_since: int = 0  # when it slept after it had worked
     message: Message | None = None
@@ -60,6 +61,10 @@ class Thread(HostThread):
     polls_empty: int = 0
     sleeps: int = 0
     coldness: int = 0
+
+    def __post_init__(self) -> None:
+        """At first it shares its caches with nobody."""
+        self.home = self
 
     def step_back(self) -> None:
         """Stamps due at the very instant of a preemption are set when the thread runs again: it goes back to them."""
@@ -256,4 +261,6 @@ def lay_out(system: System, clock: Clock, stamps: list[list[int]]) -> Parts:
         consumer.client.consumer = consumer.application.consumer = consumer
         for log in logs:
             log.consumer = consumer
+    for i in system.broker_threads:
+        threads[i].home = threads[system.broker_threads[0]]
     return Parts(threads, producers, consumers, [threads[i] for i in system.broker_threads])

@@ -141,7 +141,7 @@ class Cost:
         """What a thread pays for its sleeps since it last paid: each of them, and its cold caches once."""
         if not thread.slept:
             return 0
-        gap = min((thread.env._now - thread.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
+        gap = min((thread.env._now - thread.home.idle_since) >> COLD_STEP_BITS, TABLE_SIZE - 1)
         scaled = self.fixed * thread.slept + ((self.cold * thread.clockwork.coldness[gap]) >> 16)
         thread.slept = 0
         return self.drawn(thread.number, thread.wakeups, scaled)
@@ -200,13 +200,15 @@ class Thread:
         self.blocked: Moment | None = None
         self.deadline: int | None = None
         self.slept = 0  # since it last paid for that
+        self.home = self  # whose caches it shares
         self.worked = False  # since it last slept
         self.idle_since = 0
 
     def sleeps(self) -> None:
         self.slept += 1
-        if self.worked:
-            self.worked, self.idle_since = False, self.env._now
+        home = self.home
+        if home.worked:
+            home.worked, home.idle_since = False, self.env._now
 
     def schedule(self, event: Moment, kind: int, delay: int) -> None:
         self.env.schedule(event, kind | self.owner | self.count, delay)  # type: ignore[arg-type]  # any int will do
@@ -451,7 +453,7 @@ class Broker:
             if work:
                 yield me.cpu(work)
             if isinstance(request, Produce):
-                me.worked = True
+                me.home.worked = True
                 work = self.produce.work(
                     me.number, request.records[0], batches=1, records=len(request.records), size=request.size
                 )
@@ -475,7 +477,7 @@ class Broker:
                 yield from self.answer_fetch(me, fetch)
 
     def answer_fetch(self, me: Thread, fetch: Fetch) -> Body:
-        me.worked = True
+        me.home.worked = True
         work = self.fetch_work(me, fetch)
         if work:
             yield me.cpu(work)
@@ -566,7 +568,7 @@ class Producer:
                 work = self.wake.after_sleep(me)
                 if work:
                     yield me.cpu(work)
-                me.worked = True
+                me.home.worked = True
                 work = self.request.work(
                     me.number, batch.records[0], batches=1, records=len(batch.records), size=batch.size
                 )
@@ -638,7 +640,7 @@ class Consumer:
             work = self.wake.after_sleep(me)
             if work:
                 yield me.cpu(work)
-            me.worked = True
+            me.home.worked = True
             if answer.records:
                 work = self.fetch.work(
                     me.number, ordinal, batches=len(answer.batches), records=answer.records, size=answer.size
@@ -717,7 +719,7 @@ def generator(me: Thread, records: range, producer: Producer, facts: Facts) -> B
         work = wake.after_sleep(me)
         if work:
             yield me.cpu(work)
-        me.worked = True
+        me.home.worked = True
         work = each.work(me.number, record, records=1, points=points, size=size)
         if work:
             yield me.cpu(work)
@@ -765,7 +767,7 @@ def worker(me: Thread, ordinal: int, consumer: Consumer, producer: Producer, lim
                         yield me.cpu(work)
                     outstanding -= serve()
                 continue
-        me.worked = True
+        me.home.worked = True
         work = poll.work(number, polls, records=len(taken), size=len(taken) * input_bytes)
         if work:
             yield me.cpu(work)
@@ -813,7 +815,7 @@ def collector(me: Thread, consumer: Consumer, facts: Facts) -> Body:
         work = wake.after_sleep(me)
         if work:
             yield me.cpu(work)
-        me.worked = True
+        me.home.worked = True
         work = poll.work(me.number, polls, records=len(taken), size=len(taken) * facts.output_bytes)
         if work:
             yield me.cpu(work)
@@ -868,6 +870,7 @@ def simulate(scenario: Scenario, calibration: Any) -> dict[str, NDArray[np.int64
         bodies += [generator(me, records, producer, facts), producer.run()]
     for _ in range(settings.io_threads):
         broker.threads.append(thread())
+        broker.threads[-1].home = broker.threads[0]
         bodies.append(broker.run(broker.threads[-1]))
     for ordinal in range(workers):
         client, app, sink = thread(), thread(), thread()
