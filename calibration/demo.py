@@ -52,7 +52,7 @@ def demo(out: Path, broker: str | None = None) -> None:
     _say(began, "done")
     print("\nTwo repeats are too few for a noise ceiling: how far reality strays from itself is not known here.")
     print(f"report:            {report[-1]}")
-    print("the full profile:  python -m real profile scenarios/profile/ffnn.yaml   (about ten minutes)")
+    print("the full profile:  python -m real profile scenarios/profile/ffnn.yaml   (about six minutes)")
     print("then:              python -m calibration fit runs/<profile> -o mine")
 
 
