@@ -189,7 +189,10 @@ def check(
         for p in todo:
             if p.kind == "sustainable":
                 _search_real(base, p, log, harness, predicted[p][SUSTAINABLE][0], progress)
-    capable = {n: predict_sustainable(base, Point("sustainable", n, None), calibration) for n in settings.parallelism}
+    capable = {}
+    for n in settings.parallelism:
+        p = Point("sustainable", n, None)
+        capable[n] = predicted[p][SUSTAINABLE][0] if p in predicted else predict_sustainable(base, p, calibration)
     rows = list(compare(base, log, predicted, capable))
     log.data["rows"] = rows
     log.data["calibration"] = calibration.name

@@ -167,7 +167,8 @@ def _cpu(profile: Profile, model: _Model, wakes: dict[str, Counts]) -> None:
     model.cpu["broker.fetch_empty"] = CpuCost(fixed_ns=request)
     model.cpu["broker.rest"] = CpuCost(fixed_ns=_times(b["request"], model.rest_share))
 
-    _worker(profile, model, add)
+    if "worker.poll" not in model.fits:  # counted in the runs themselves: no pass changes it
+        _worker(profile, model, add)
 
     # The collector's application thread.
     k_ = add(

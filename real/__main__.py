@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,26 +72,25 @@ def _run(
     as_json: bool,
 ) -> None:
     """Runs points on one broker and shows them; ends the command with the worst exit code."""
-    with _reported():
-        from real.progress import Shown
-        from real.session import Session
+    from real.progress import Shown
+    from real.session import Session
 
-        kind = "external" if bootstrap is not None and broker is None else broker
-        worst = 0
-        with (
-            Shown() as progress,
-            Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress) as session,
-        ):
-            # Repeats are interleaved, so that what drifts on the host drifts over every point alike.
-            for _repeat in range(repeats):
-                for _swept, each in points:
-                    path = session.run(each)
-                    with progress.hidden():
-                        worst = max(worst, _show(path, each, as_json=as_json))
-                    if isinstance(session.last_error, KeyboardInterrupt):
-                        raise session.last_error
-                    if session.last_error is not None:
-                        print(f"error: {session.last_error}", file=sys.stderr)
+    kind = "external" if bootstrap is not None and broker is None else broker
+    worst = 0
+    with (
+        Shown() as progress,
+        Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress) as session,
+    ):
+        # Repeats are interleaved, so that what drifts on the host drifts over every point alike.
+        for _repeat in range(repeats):
+            for _swept, each in points:
+                path = session.run(each)
+                with progress.hidden():
+                    worst = max(worst, _show(path, each, as_json=as_json))
+                if isinstance(session.last_error, KeyboardInterrupt):
+                    raise session.last_error
+                if session.last_error is not None:
+                    print(f"error: {session.last_error}", file=sys.stderr)
     raise SystemExit(worst)
 
 
@@ -177,12 +175,10 @@ def _reported() -> Iterator[None]:
     """Errors as a message on stderr and an exit code; SIGTERM counts as an interruption."""
     from analysis.runs import RunError
     from real.errors import HarnessError, RefusedError
+    from scenarios.cli import terminate_as_interrupt
     from scenarios.errors import ScenarioError
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    terminate_as_interrupt()
     try:
         yield
     except ScenarioError as error:

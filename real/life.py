@@ -22,10 +22,11 @@ from real import settings
 from real.brokers.base import Broker
 from real.engines import module_of
 from real.errors import BacklogLostError, ChildDiedError, DeadlineError, HarnessError
-from real.plan import GRACE_NS, Plan, range_share
+from real.plan import GRACE_NS, Plan
 from real.processes import Process, Supervisor
 from real.sampler import Part, Sampler, Snapshot, process_part
 from real.wire import GENERATOR_ROW, WORKER_ROW, Coll, Gen, Rows, Slots, Work
+from scenarios.assignment import range_assignment
 from scenarios.load import resolved
 from scenarios.spec import MS_NS, S_NS, Scenario
 
@@ -186,8 +187,9 @@ class Life:
             "enable.auto.commit": True,
             "auto.commit.interval.ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
         }
-        for i, name in enumerate(self._workers):
-            own_partitions = None if broker.groups else range_share(partitions, i, len(self._workers))
+        shares = range_assignment(partitions, len(self._workers))
+        for i, (name, (first, count)) in enumerate(zip(self._workers, shares, strict=True)):
+            own_partitions = None if broker.groups else list(range(first, first + count))
             self._start(
                 name,
                 module_of(scenario.engine.kind),

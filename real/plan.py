@@ -93,10 +93,3 @@ def refuse_broker(scenario: Scenario, max_partitions: int | None) -> None:
     """
     if max_partitions is not None and scenario.broker.partitions > max_partitions:
         raise RefusedError("broker.partitions", f"{scenario.broker.partitions}; a mock broker has {max_partitions}")
-
-
-def range_share(partitions: int, index: int, workers: int) -> list[int]:
-    """The partitions of a worker as the range assignor gives them."""
-    each, more = divmod(partitions, workers)
-    first = index * each + min(index, more)
-    return list(range(first, first + each + (index < more)))

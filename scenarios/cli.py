@@ -27,6 +27,15 @@ def die_with_parent() -> None:
         raise SystemExit(EXIT_INTERRUPTED)  # it died before
 
 
+def terminate_as_interrupt() -> None:
+    """Makes SIGTERM an interruption: what was done is kept, and the exit code is 130."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn a `ScenarioError` inside into its message on stderr and exit code 2, an interruption into 130."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -299,15 +298,12 @@ def _reported() -> Iterator[None]:
 
     from analysis.runs import RunError
     from analysis.search import SearchError
-    from scenarios.cli import reported
+    from scenarios.cli import reported, terminate_as_interrupt
     from sim.execution import SimulationError
     from sim.store import CalibrationError
     from sim.system import UnsupportedError
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    terminate_as_interrupt()
     with ExitStack() as stack:
         stack.enter_context(reported())
         try:

@@ -6,12 +6,13 @@ Both executors read this and nothing else.  Nothing here is measured: every cost
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios import arrivals, profiles
+from scenarios.assignment import range_assignment
 from scenarios.draws import TABLE_SIZE
 from scenarios.spec import DELIVERY_POLL_NS, Scenario
 from sim import programs
@@ -130,7 +131,6 @@ class System:
     # life of the run
     load_ns: int
     horizon_ns: int
-    extrapolated: tuple[str, ...] = field(default=())
 
     @property
     def records(self) -> int:
@@ -168,17 +168,6 @@ def at_points(table: dict[int, float], points: int) -> float:
         return table[left] + (points - left) / (right - left) * (table[right] - table[left])
     share = (math.log(points) - math.log(left)) / (math.log(right) - math.log(left))
     return math.exp(math.log(table[left]) + share * (math.log(table[right]) - math.log(table[left])))
-
-
-def range_assignment(partitions: int, members: int) -> list[tuple[int, int]]:
-    """(first partition, count) of each member, as Kafka's range assignor gives them."""
-    each, rest = divmod(partitions, members)
-    out, first = [], 0
-    for m in range(members):
-        n = each + (1 if m < rest else 0)
-        out.append((first, n))
-        first += n
-    return out
 
 
 def _latency(calibration: Calibration, name: str) -> Int64s:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scenarios.assignment import range_assignment
 from scenarios.spec import MS_NS, S_NS, Arrival, Broker, Engine, Scenario
 from sim import operations, system
 from sim.costs import Calibration
@@ -102,7 +103,7 @@ def test_partitions_keep_order(seed: int, variant: str) -> None:
     stamps = run(sys, sys.horizon_ns + S_NS).stamps()
     sequence = np.arange(sys.records)
     generator = np.where(sequence < sys.backlog, -1, (sequence - sys.backlog) % len(sys.generators))
-    workers = dict(enumerate(system.range_assignment(sys.partitions, len(sys.workers))))
+    workers = dict(enumerate(range_assignment(sys.partitions, len(sys.workers))))
     for partition in range(sys.partitions):
         here = stamps["partition"] == partition
         for g in range(-1, len(sys.generators)):
