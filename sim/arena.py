@@ -21,8 +21,8 @@ Arena = NDArray[np.int64]
     G_TIMER, G_NETWORK, G_POINTS, G_BYTES_IN, G_BYTES_OUT, G_PARTITIONS, G_LINGER, G_BATCH_RECORDS,
     G_BATCH_BYTES, G_MAX_FLIGHT, G_FETCH_MIN, G_FETCH_WAIT, G_FETCH_MAX, G_PARTITION_MAX, G_QUEUED_RECORDS,
     G_QUEUED_BYTES, G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_GENERATORS,
-    G_HOST_THREADS, G_COLD, G_SIZE,
-) = range(54)  # fmt: skip
+    G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_SIZE,
+) = range(61)  # fmt: skip
 
 # Thread.
 (
@@ -31,28 +31,33 @@ Arena = NDArray[np.int64]
     T_MESSAGE, T_N, T_TIMED, T_DUE, T_INDEX, T_POLLS, T_SLEPT, T_MAILBOX, T_MAILBOX_TAIL, T_BUSY, T_CONN,
     T_CONN_TAIL, T_LAST_UP, T_LAST_DOWN, T_DELIVERIES, T_DELIVERIES_TAIL, T_OUTSTANDING, T_ASIDE, T_PRODUCER,
     T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_WORKED, T_IDLE_SINCE, T_WAKE_KEY, T_NETWORK_KEY, T_COLD, T_HOME, T_MARKS,
-    T_MARK, T_MARK_LEFT,
-) = range(52)  # fmt: skip
+    T_MARK, T_SIGNALLED, T_DUE_KEY, T_AHEAD, T_STEPS, T_RESUME, T_SERVES, T_SERVES_AT, T_SERVES_N, T_MARK_LEFT,
+) = range(60)  # fmt: skip
 #: Marks inside fused CPU work: the work left when each is due (at T_MARK_LEFT + i), and its stamp column or NONE.
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
 T_STRIDE = T_MARK_STAMP + MARKS_MAX
 BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
+#: How many records a thread may be ahead of the clock, and room for as many instants at which it serves deliveries.
+AHEAD_MAX = 64
 
 # Host.
 (
     H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS, H_STRIDE,
 ) = range(9)  # fmt: skip
-# Producer client.
+# Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.
 (
-    P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS, P_STRIDE,
-) = range(10)  # fmt: skip
+    P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS,
+    P_BYTES, P_LIMIT, P_MOST, P_STRIDE,
+) = range(13)  # fmt: skip
 # Consumer.
 (
     C_CLIENT, C_APPLICATION, C_TOPIC, C_FIRST, C_PARTITIONS, C_MAX_POLL, C_TURN, C_POLL_TURN, C_FETCHES,
     C_EMPTY, C_PARKED, C_EXPIRES, C_TIMED, C_READY, C_QUEUED, C_STRIDE,
 ) = range(16)  # fmt: skip
-# Lane: records and their enqueue times lie at L_BASE and L_BASE + L_CAPACITY.
+# Lane: records lie at L_BASE, the keys of their enqueueing at L_BASE + L_CAPACITY.  The two keys that a producer looks at,
+# of the first record and of the one with which the lane is full (FAR: none), stand together for all its lanes, in the
+# tables at G_FIRSTS and G_FULLS.
 (
     L_BASE, L_CAPACITY, L_HEAD, L_TAIL, L_STRIDE,
 ) = range(5)  # fmt: skip
@@ -62,7 +67,7 @@ BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
 )
 # Message.
 (
-    M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_ANSWER, M_STRIDE,
+    M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_AT, M_STRIDE,
 ) = range(10)  # fmt: skip
 # Event in the heap.
 (
@@ -77,4 +82,7 @@ OP_STRIDE = 4
 
 KIND_SHIFT, OWNER_SHIFT = 60, 38
 EV_DELIVER, EV_TIMER, EV_WAKE, EV_CORE = range(4)
+#: A key orders what threads do at one instant: time << KEY_BITS | kind of event.
+KEY_BITS = 2
 NONE = -1
+FAR = 1 << 62  # a key that never comes

@@ -51,6 +51,8 @@ def build(system: System) -> Arena:
         G_PRODUCERS: room.take(len(system.producers) * P_STRIDE),
         G_CONSUMERS: room.take(len(system.consumers) * C_STRIDE),
         G_LANES: room.take(sum(x.partitions for x in system.producers) * L_STRIDE),
+        G_FIRSTS: room.take(sum(x.partitions for x in system.producers)),
+        G_FULLS: room.take(sum(x.partitions for x in system.producers)),
         G_LOGS: room.take(2 * system.partitions * LG_STRIDE),
         G_COSTS: room.take(len(system.costs) * K_STRIDE),
         **{place: room.take(len(table)) for place, table in tables.items()},
@@ -61,6 +63,7 @@ def build(system: System) -> Arena:
     programs = {
         program: room.take(len(program) * OP_STRIDE) for program in dict.fromkeys(t.program for t in system.threads)
     }
+    serves = {t: room.take(AHEAD_MAX) for t in system.workers}
     logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
     lanes = [(room.take(2 * int(count)), int(count)) for count in _per_lane(system)]
     pool = 4096 + 16 * len(system.threads)
@@ -82,7 +85,7 @@ def build(system: System) -> Arena:
     _hosts(a, system)
     _clients(a, system, lanes)
     _logs(a, system, logs)
-    _threads(a, system, programs)
+    _threads(a, system, programs, serves)
     return a
 
 
@@ -134,7 +137,14 @@ def _settings(system: System) -> dict[int, int]:
         G_QUEUED_BYTES: system.queued_bytes,
         G_FETCH_BACKOFF: system.fetch_backoff_ns,
         G_DELIVERY_POLL: system.delivery_poll_ns,
+        G_AHEAD: _ahead(system),
+        G_NEXT: NONE,
     }
+
+
+def _ahead(system: System) -> int:
+    """Whether threads may run ahead: then what is scheduled lies in the future, and keys order it all."""
+    return int(all(table.min() > 0 for table in (system.wake, system.timer, system.network)))
 
 
 def _records(a: Arena, system: System) -> None:
@@ -165,10 +175,17 @@ def _clients(a: Arena, system: System, lanes: list[tuple[int, int]]) -> None:
     lane = 0
     for k, p in enumerate(system.producers):
         b = a[G_PRODUCERS] + k * P_STRIDE
-        a[b : b + P_STRIDE] = (p.client, p.application, p.topic, p.first_partition, p.partitions, lane, 0, 0, 0)
+        size = system.record_bytes[p.topic]
+        limit = min(system.batch_records, -(-system.batch_bytes // size))
+        most = min(system.batch_records, max(1, system.batch_bytes // size))
+        a[b : b + P_STRIDE] = (
+            *(p.client, p.application, p.topic, p.first_partition, p.partitions, lane),
+            *(0, 0, 0, size, limit, most),
+        )
         for _ in range(p.partitions):
             lb = a[G_LANES] + lane * L_STRIDE
             a[lb : lb + L_STRIDE] = (*lanes[lane], 0, 0)
+            a[a[G_FIRSTS] + lane] = a[a[G_FULLS] + lane] = FAR
             lane += 1
     for k, c in enumerate(system.consumers):
         b = a[G_CONSUMERS] + k * C_STRIDE
@@ -193,13 +210,19 @@ def _logs(a: Arena, system: System, bases: list[int]) -> None:
         a[lg + LG_N] = len(records)
 
 
-def _threads(a: Arena, system: System, programs: dict[tuple[tuple[int, int, int, int], ...], int]) -> None:
+def _threads(
+    a: Arena, system: System, programs: dict[tuple[tuple[int, int, int, int], ...], int], serves: dict[int, int]
+) -> None:
     places = (T_QUEUE_NEXT, T_MESSAGE, T_MAILBOX, T_MAILBOX_TAIL, T_CONN, T_CONN_TAIL, T_DELIVERIES, T_DELIVERIES_TAIL)
     for i, t in enumerate(system.threads):
         b = a[G_THREADS] + i * T_STRIDE
         a[b + T_HOST], a[b + T_PROGRAM], a[b + T_STATE], a[b + T_INDEX] = t.host, programs[t.program], WAKING, t.index
         for place in (*places, T_ASIDE, T_DUE, T_PRODUCER, T_CONSUMER):
             a[b + place] = NONE
+        a[b + T_SIGNALLED] = a[b + T_DUE_KEY] = FAR
+        # Where cores cannot run out nobody can tell a thread that is ahead of the clock from one that is not.
+        a[b + T_AHEAD] = int(a[G_AHEAD] == 1 and a[a[G_HOSTS] + t.host * H_STRIDE + H_SLICE] == 0)
+        a[b + T_SERVES] = serves.get(i, NONE)
         # Broker threads share one process and its caches: they go cold together.
         a[b + T_HOME] = system.broker_threads[0] if i in system.broker_threads else i
         a[b + T_WAKE_KEY] = draw_key(system.seed, i, PURPOSE_WAKE, 0)

@@ -63,16 +63,22 @@ def sift_down(a: Arena, time: int, rank: int, argument: int, generation: int) ->
         first = 4 * i + 1
         if first >= n:
             break
-        # The least child, chosen without branches: which one it is cannot be predicted.
+        # The least child, chosen without branches: which one it is cannot be predicted.  Ties are rare.
         b = heap + first * E_STRIDE
-        least, rank_b = a[b], a[b + 1]
+        least = a[b]
+        tie = False
         for c in range(first + 1, min(first + 4, n)):
             x = heap + c * E_STRIDE
-            t, r = a[x], a[x + 1]
-            before = (t < least) | ((t == least) & (r < rank_b))
-            b = x if before else b
-            least = t if before else least
-            rank_b = r if before else rank_b
+            t = a[x]
+            tie |= t == least
+            b = x if t < least else b
+            least = min(t, least)
+        if tie:
+            for c in range(first, min(first + 4, n)):
+                x = heap + c * E_STRIDE
+                if a[x] == least and (a[b] > least or a[x + E_RANK] < a[b + E_RANK]):
+                    b = x
+        rank_b = a[b + E_RANK]
         if time < least or (time == least and rank < rank_b):
             break
         q = heap + i * E_STRIDE
@@ -123,17 +129,33 @@ def wake_draw(a: Arena, t: int, table: int) -> int:
 
 
 @compiled
+def key_now(a: Arena) -> int:
+    """The key of what the thread at hand does now."""
+    key: int = a[G_NOW] << KEY_BITS
+    return key | a[G_KIND] if a[G_AHEAD] == 1 else key
+
+
+@compiled
+def signal_at(a: Arena, t: int, key: int) -> None:
+    """A signal at that key, now or later: wakes the thread if it is blocked until then and nothing wakes it before."""
+    b = a[G_THREADS] + t * T_STRIDE
+    if a[b + T_STATE] != BLOCKED or key >= a[b + T_SIGNALLED] or key > a[b + T_DUE_KEY]:
+        return
+    a[b + T_SIGNALLED] = key
+    a[b + T_GENERATION] += 1
+    at = (key >> KEY_BITS) + wake_draw(a, t, a[G_WAKE])
+    receives = a[a[b + T_PROGRAM] + a[b + T_PC] * OP_STRIDE] == op.RECV and a[b + T_CONSUMER] != NONE
+    if receives and a[b + T_AHEAD] == 1 and a[G_NEXT] == NONE and at < a[G_UNTIL]:
+        a[G_NEXT] = t  # nothing else can wake it: it goes on at once, ahead of the clock
+        a[G_NEXT_AT] = at
+    else:
+        push(a, at, EV_WAKE, t, t, a[b + T_GENERATION])
+
+
+@compiled
 def signal(a: Arena, t: int) -> None:
     """Wakes a blocked thread; nothing for one that is not."""
-    b = a[G_THREADS] + t * T_STRIDE
-    if a[b + T_STATE] != BLOCKED:
-        return
-    a[b + T_STATE] = WAKING
-    a[b + T_GENERATION] += 1
-    a[b + T_TIMED] = 0
-    latency = wake_draw(a, t, a[G_WAKE])
-    a[b + T_WAIT] += latency  # the kernel's run-queue wait counts from the wake-up, too
-    push(a, a[G_NOW] + latency, EV_WAKE, t, t, a[b + T_GENERATION])
+    signal_at(a, t, key_now(a))
 
 
 @compiled
@@ -143,13 +165,36 @@ def block(a: Arena, t: int, until: int) -> None:
     a[b + T_STATE] = BLOCKED
     a[b + T_TIMED] = 0
     a[b + T_DUE] = until
+    a[b + T_DUE_KEY] = FAR
+    a[b + T_SIGNALLED] = FAR
+    went_to_sleep(a, b)
+    if until >= 0:
+        at = max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER])
+        a[b + T_DUE_KEY] = (at << KEY_BITS) | EV_WAKE
+        push(a, at, EV_WAKE, t, t, a[b + T_GENERATION])
+    if a[b + T_MAILBOX] != NONE:  # an answer on its way
+        signal_at(a, t, a[a[G_MESSAGES] + a[b + T_MAILBOX] * M_STRIDE + M_AT] << KEY_BITS)
+
+
+@compiled
+def went_to_sleep(a: Arena, b: int) -> None:
+    """What a thread's sleep is remembered for: it is paid for after it, and caches go cold meanwhile."""
     a[b + T_SLEPT] += 1
     home = a[G_THREADS] + a[b + T_HOME] * T_STRIDE
     if a[home + T_WORKED] == 1:
         a[home + T_WORKED] = 0
         a[home + T_IDLE_SINCE] = a[G_NOW]
-    if until >= 0:
-        push(a, max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER]), EV_WAKE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def woke_up(a: Arena, b: int) -> None:
+    """WAKE: counts the wake-up, and tells a timed one from a signal."""
+    key = a[b + T_SIGNALLED]
+    a[b + T_TIMED] = 1 if a[b + T_STATE] == BLOCKED and key == FAR else 0
+    a[b + T_WAKES] += 1
+    if key != FAR:
+        a[b + T_WAIT] += a[G_NOW] - (key >> KEY_BITS)  # the kernel's run-queue wait counts from the signal, too
+        a[b + T_SIGNALLED] = FAR
 
 
 # ---------------------------------------------------------------- host: slices
@@ -294,6 +339,9 @@ def ready(a: Arena, t: int) -> bool:
     now = a[G_NOW]
     a[b + T_REMAINING] = 0
     a[b + T_USED] = 0
+    if a[h + H_SLICE] == 0:  # cores cannot run out
+        a[b + T_STATE] = RUNNING
+        return True
     if a[h + H_IDLE] > 0:
         a[h + H_IDLE] -= 1
         a[b + T_STATE] = RUNNING
@@ -329,6 +377,8 @@ def ready(a: Arena, t: int) -> bool:
 def release(a: Arena, t: int) -> None:
     """The thread at hand gave up its core."""
     h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
+    if a[h + H_SLICE] == 0:
+        return
     if a[h + H_QUEUED] > 0:
         grant(a, from_queue(a, h), h)
     else:
@@ -375,7 +425,6 @@ def new_message(a: Arena, kind: int, connection: int) -> int:
     a[b + M_RECORDS] = 0
     a[b + M_BYTES] = 0
     a[b + M_BATCHES] = 0
-    a[b + M_ANSWER] = 0
     return m
 
 
@@ -406,14 +455,15 @@ def take_list(a: Arena, head: int) -> int:
 
 
 @compiled
-def send(a: Arena, t: int, m: int, place: int) -> None:
-    """Message m leaves thread t; `place` is where the connection keeps its last arrival in that direction."""
+def arrival(a: Arena, t: int, place: int) -> int:
+    """When a message that leaves thread t now arrives; `place` keeps the connection's last arrival that way."""
     b = a[G_THREADS] + t * T_STRIDE
     at = a[G_NOW] + table_at(a, a[G_NETWORK], draw_at(a[b + T_NETWORK_KEY], a[b + T_SENT]))
     a[b + T_SENT] += 1
     at = max(at, a[place])
     a[place] = at
-    push(a, at, EV_DELIVER, t, m, 0)
+    arrives: int = at
+    return arrives
 
 
 @compiled
@@ -421,21 +471,18 @@ def to_request_queue(a: Arena, m: int) -> None:
     """A request enters the request queue; a blocked broker thread is signalled."""
     append_list(a, G_INBOX, G_INBOX_TAIL, m)
     for k in range(a[G_BROKER0], a[G_BROKER0] + a[G_BROKERS]):
-        if a[a[G_THREADS] + k * T_STRIDE + T_STATE] == BLOCKED:
+        b = a[G_THREADS] + k * T_STRIDE
+        if a[b + T_STATE] == BLOCKED and a[b + T_SIGNALLED] == FAR:
             signal(a, k)
             return
 
 
 @compiled
 def deliver(a: Arena, m: int) -> None:
-    """A message arrives: an answer at its client, a request at the broker, where one of a connection is in process."""
-    mb = a[G_MESSAGES] + m * M_STRIDE
-    c = a[mb + M_CONNECTION]
+    """A request arrives at the broker, where one of a connection is in process."""
+    c = a[a[G_MESSAGES] + m * M_STRIDE + M_CONNECTION]
     cb = a[G_THREADS] + c * T_STRIDE
-    if a[mb + M_ANSWER] == 1:
-        append_list(a, cb + T_MAILBOX, cb + T_MAILBOX_TAIL, m)
-        signal(a, c)
-    elif a[cb + T_BUSY] == 1:
+    if a[cb + T_BUSY] == 1:
         append_list(a, cb + T_CONN, cb + T_CONN_TAIL, m)
     else:
         a[cb + T_BUSY] = 1
@@ -444,16 +491,29 @@ def deliver(a: Arena, m: int) -> None:
 
 @compiled
 def answer(a: Arena, t: int, m: int) -> None:
-    """The broker thread sends m back; the connection's next request may be processed."""
+    """The broker thread sends m back; the connection's next request may be processed.
+
+    The answer needs no event: it lies in the mailbox at once, to be seen from its arrival on.
+    """
     mb = a[G_MESSAGES] + m * M_STRIDE
-    cb = a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE
-    a[mb + M_ANSWER] = 1
-    send(a, t, m, cb + T_LAST_DOWN)
+    c = a[mb + M_CONNECTION]
+    cb = a[G_THREADS] + c * T_STRIDE
+    a[mb + M_AT] = arrival(a, t, cb + T_LAST_DOWN)
+    append_list(a, cb + T_MAILBOX, cb + T_MAILBOX_TAIL, m)
+    signal_at(a, c, a[mb + M_AT] << KEY_BITS)
     a[cb + T_BUSY] = 0
     if a[cb + T_CONN] != NONE:
         following = take_list(a, cb + T_CONN)
         a[cb + T_BUSY] = 1
         to_request_queue(a, following)
+
+
+@compiled
+def has_mail(a: Arena, b: int) -> bool:
+    """Whether an answer has arrived at the client at b."""
+    m = a[b + T_MAILBOX]
+    arrived: bool = m != NONE and a[a[G_MESSAGES] + m * M_STRIDE + M_AT] <= a[G_NOW]
+    return arrived
 
 
 # ---------------------------------------------------------------- logs and fetches
@@ -589,7 +649,7 @@ def fetch_send(a: Arena, t: int) -> bool:
         block(a, t, a[G_NOW] + a[G_FETCH_BACKOFF])
         return False
     m = new_message(a, op.FETCH, t)
-    send(a, t, m, a[G_THREADS] + t * T_STRIDE + T_LAST_UP)
+    push(a, arrival(a, t, a[G_THREADS] + t * T_STRIDE + T_LAST_UP), EV_DELIVER, t, m, 0)
     return True
 
 
@@ -617,83 +677,109 @@ def deliver_fetch(a: Arena, t: int) -> None:
 
 
 @compiled
-def lane_ready(a: Arena, lane: int, n: int, record_bytes: int) -> bool:
-    """Whether a lane would be ready with n of its records, at now."""
-    lb = a[G_LANES] + lane * L_STRIDE
-    if n <= 0:
-        return False
-    if n >= a[G_BATCH_RECORDS] or n * record_bytes >= a[G_BATCH_BYTES]:
-        return True
-    lingered: bool = a[G_NOW] >= a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
-    return lingered
-
-
-@compiled
 def enqueue(a: Arena, t: int) -> None:
-    """ENQUEUE: the record at hand joins its lane; the client is signalled if that matters to it."""
+    """ENQUEUE: the record at hand joins its lane; the client is signalled if that matters to it.
+
+    The thread may be ahead of the clock; what its client does until then, if not blocked, it does without this record.
+    """
     tb = a[G_THREADS] + t * T_STRIDE
     pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
     r = a[tb + T_RECORD]
-    record_bytes = a[G_BYTES_OUT] if a[pr + P_TOPIC] == OUTPUT else a[G_BYTES_IN]
     lane = a[pr + P_LANES] + a[a[G_PARTITION] + r] - a[pr + P_FIRST]
     lb = a[G_LANES] + lane * L_STRIDE
-    n = a[lb + L_TAIL] - a[lb + L_HEAD]
-    before = lane_ready(a, lane, n, record_bytes)
+    key = key_now(a)
     tail = a[lb + L_BASE] + a[lb + L_TAIL]
     a[tail] = r
-    a[tail + a[lb + L_CAPACITY]] = a[G_NOW]
+    a[tail + a[lb + L_CAPACITY]] = key
     a[lb + L_TAIL] += 1
-    client = a[pr + P_CLIENT]
-    if not before and lane_ready(a, lane, n + 1, record_bytes):
-        signal(a, client)
-    elif n == 0:
-        cb = a[G_THREADS] + client * T_STRIDE
-        if a[cb + T_DUE] < 0 or a[cb + T_DUE] > a[G_NOW] + a[G_LINGER]:
-            signal(a, client)
     a[tb + T_OUTSTANDING] += 1
+    n = a[lb + L_TAIL] - a[lb + L_HEAD]
+    limit = a[pr + P_LIMIT]
+    if n == 1:
+        a[a[G_FIRSTS] + lane] = key
+    if n == limit:
+        a[a[G_FULLS] + lane] = key
+    client = a[pr + P_CLIENT]
+    cb = a[G_THREADS] + client * T_STRIDE
+    if a[cb + T_STATE] != BLOCKED or key >= a[cb + T_SIGNALLED]:
+        return
+    first = a[a[G_FIRSTS] + lane] >> KEY_BITS
+    matters = n == limit and (n == 1 or a[G_NOW] < first + a[G_LINGER])  # ready with it, and not before
+    if n == 1:
+        matters = matters or a[G_LINGER] == 0 or a[cb + T_DUE] < 0 or a[cb + T_DUE] > a[G_NOW] + a[G_LINGER]
+    if matters:
+        signal_at(a, client, key)
+
+
+@compiled
+def take_batch(a: Arena, t: int, pr: int, i: int, seen: int) -> None:
+    """The batch at the head of the producer's i-th lane becomes the message at hand."""
+    lane = a[pr + P_LANES] + i
+    lb = a[G_LANES] + lane * L_STRIDE
+    head = a[lb + L_HEAD]
+    left = a[lb + L_TAIL] - head
+    keys = a[lb + L_BASE] + a[lb + L_CAPACITY] + head
+    n = min(left, a[pr + P_MOST])
+    while a[keys + n - 1] > seen:
+        n -= 1
+    m = new_message(a, op.PRODUCE, t)
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    a[mb + M_LANE] = lane
+    a[mb + M_FIRST] = head
+    a[mb + M_RECORDS] = n
+    a[mb + M_BYTES] = n * a[pr + P_BYTES]
+    a[mb + M_BATCHES] = 1
+    a[a[G_THREADS] + t * T_STRIDE + T_MESSAGE] = m
+    a[lb + L_HEAD] = head + n
+    left -= n
+    limit = a[pr + P_LIMIT]
+    a[a[G_FIRSTS] + lane] = a[keys + n] if left > 0 else FAR
+    a[a[G_FULLS] + lane] = a[keys + n + limit - 1] if left >= limit else FAR
+    a[pr + P_FLIGHT] += 1
+    a[pr + P_REQUESTS] += 1
+    a[pr + P_TURN] = i + 1 if i + 1 < a[pr + P_PARTITIONS] else 0
 
 
 @compiled
 def produce_next(a: Arena, t: int) -> int:
     """PRODUCE_NEXT: 2 an answer is at hand, 1 a batch is, 0 the thread is blocked."""
     tb = a[G_THREADS] + t * T_STRIDE
-    if a[tb + T_MAILBOX] != NONE:
+    if has_mail(a, tb):
         a[tb + T_MESSAGE] = take_list(a, tb + T_MAILBOX)
         return 2
     pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
-    until = NONE
-    if a[pr + P_FLIGHT] < a[G_MAX_FLIGHT]:
-        record_bytes = a[G_BYTES_OUT] if a[pr + P_TOPIC] == OUTPUT else a[G_BYTES_IN]
-        lanes = a[pr + P_PARTITIONS]
+    lanes = a[pr + P_PARTITIONS]
+    firsts = a[G_FIRSTS] + a[pr + P_LANES]
+    fulls = a[G_FULLS] + a[pr + P_LANES]
+    linger = a[G_LINGER]
+    seen = (a[G_NOW] << KEY_BITS) | (a[G_KIND] if a[G_AHEAD] == 1 else EV_CORE)  # what is later was done ahead
+    room = a[pr + P_FLIGHT] < a[G_MAX_FLIGHT]
+    if room:
+        lingered = min(seen, ((a[G_NOW] - linger) << KEY_BITS) | EV_CORE)
         turn = a[pr + P_TURN]
         for k in range(lanes):
             i = turn + k
             if i >= lanes:
                 i -= lanes
-            lane = a[pr + P_LANES] + i
-            lb = a[G_LANES] + lane * L_STRIDE
-            n = a[lb + L_TAIL] - a[lb + L_HEAD]
-            if n == 0:
-                continue
-            if lane_ready(a, lane, n, record_bytes):
-                n = min(n, a[G_BATCH_RECORDS], max(1, a[G_BATCH_BYTES] // record_bytes))
-                m = new_message(a, op.PRODUCE, t)
-                mb = a[G_MESSAGES] + m * M_STRIDE
-                a[mb + M_LANE] = lane
-                a[mb + M_FIRST] = a[lb + L_HEAD]
-                a[mb + M_RECORDS] = n
-                a[mb + M_BYTES] = n * record_bytes
-                a[mb + M_BATCHES] = 1
-                a[lb + L_HEAD] += n
-                a[pr + P_FLIGHT] += 1
-                a[pr + P_REQUESTS] += 1
-                a[pr + P_TURN] = i + 1 if i + 1 < lanes else 0
-                a[tb + T_MESSAGE] = m
+            if a[firsts + i] <= lingered or a[fulls + i] <= seen:
+                take_batch(a, t, pr, i, seen)
                 return 1
-            due = a[a[lb + L_BASE] + a[lb + L_CAPACITY] + a[lb + L_HEAD]] + a[G_LINGER]
-            if until == NONE or due < until:
-                until = due
+    oldest = FAR  # the first record that lingers
+    empty = FAR  # the first to come into an empty lane
+    full = FAR  # the first to come that makes a lane ready
+    for i in range(lanes):
+        first = a[firsts + i]
+        oldest = min(oldest, first if first <= seen else FAR)
+        empty = min(empty, first if first > seen else FAR)
+        last = a[fulls + i]
+        if seen < last and last < FAR and (last == first or last >> KEY_BITS < (first >> KEY_BITS) + linger):
+            full = min(full, last)
+    until = (oldest >> KEY_BITS) + linger if room and oldest < FAR else NONE
     block(a, t, until)
+    if empty < FAR and (linger == 0 or until == NONE or (empty >> KEY_BITS) + linger < until):
+        full = min(full, empty)
+    if full < FAR:
+        signal_at(a, t, full)
     return 0
 
 
@@ -704,27 +790,44 @@ def acknowledge(a: Arena, t: int) -> None:
     pr = a[G_PRODUCERS] + a[tb + T_PRODUCER] * P_STRIDE
     a[pr + P_FLIGHT] -= 1
     app = a[pr + P_APPLICATION]
-    if app >= 0:
-        ab = a[G_THREADS] + app * T_STRIDE
-        append_list(a, ab + T_DELIVERIES, ab + T_DELIVERIES_TAIL, a[tb + T_MESSAGE])
-    else:
-        free_message(a, a[tb + T_MESSAGE])
+    m = a[tb + T_MESSAGE]
+    if app < 0:
+        free_message(a, m)
+        return
+    ab = a[G_THREADS] + app * T_STRIDE
+    key = key_now(a)
+    while a[ab + T_SERVES_AT] < a[ab + T_SERVES_N]:  # the application thread is ahead, and served already
+        at = a[a[ab + T_SERVES] + a[ab + T_SERVES_AT]]
+        if at > key:
+            deliver_batch(a, ab, m, at >> KEY_BITS)
+            return
+        a[ab + T_SERVES_AT] += 1
+    append_list(a, ab + T_DELIVERIES, ab + T_DELIVERIES_TAIL, m)
+
+
+@compiled
+def deliver_batch(a: Arena, b: int, m: int, at: int) -> None:
+    """The delivery callbacks of one batch of the application thread at b."""
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    source = a[a[G_LANES] + a[mb + M_LANE] * L_STRIDE + L_BASE] + a[mb + M_FIRST]
+    stamps = a[G_STAMPS] + op.ACKED * a[G_RECORDS]
+    for i in range(a[mb + M_RECORDS]):
+        a[stamps + a[source + i]] = at
+    a[G_ACKED_N] += a[mb + M_RECORDS]
+    a[b + T_OUTSTANDING] -= a[mb + M_RECORDS]
+    free_message(a, m)
 
 
 @compiled
 def serve(a: Arena, t: int) -> None:
-    """SERVE: delivery callbacks of every batch answered so far."""
+    """SERVE: delivery callbacks of every batch answered so far, and, for a thread that is ahead, until now."""
     tb = a[G_THREADS] + t * T_STRIDE
     while a[tb + T_DELIVERIES] != NONE:
-        m = take_list(a, tb + T_DELIVERIES)
-        mb = a[G_MESSAGES] + m * M_STRIDE
-        source = a[a[G_LANES] + a[mb + M_LANE] * L_STRIDE + L_BASE] + a[mb + M_FIRST]
-        stamps = a[G_STAMPS] + op.ACKED * a[G_RECORDS]
-        for i in range(a[mb + M_RECORDS]):
-            a[stamps + a[source + i]] = a[G_NOW]
-        a[G_ACKED_N] += a[mb + M_RECORDS]
-        a[tb + T_OUTSTANDING] -= a[mb + M_RECORDS]
-        free_message(a, m)
+        deliver_batch(a, tb, take_list(a, tb + T_DELIVERIES), a[G_NOW])
+    if a[tb + T_AHEAD] == 1:
+        a[a[tb + T_SERVES] + a[tb + T_SERVES_N]] = key_now(a)
+        a[tb + T_SERVES_N] += 1
+        a[tb + T_STEPS] -= 1
 
 
 # ---------------------------------------------------------------- polling
@@ -865,16 +968,67 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
 # ---------------------------------------------------------------- programs
 
 
+#: Operations that touch nothing but the thread's own state, or what is read by its keys: one bit for each code.
+PRIVATE = (
+    (1 << op.CPU)
+    | (1 << op.STAMP)
+    | (1 << op.NEXT)
+    | (1 << op.JUMP)
+    | (1 << op.ENQUEUE)
+    | (1 << op.SERVE)
+    | (1 << op.ARRIVE)
+    | (1 << op.COMPLETE_NEXT)
+)
+
+
 @compiled
-def run(a: Arena, t: int) -> None:
-    """Runs the program of thread t until it works or waits."""
+def come_back(a: Arena, t: int) -> None:
+    """A thread that ran ahead goes on when the clock is where it is."""
+    b = a[G_THREADS] + t * T_STRIDE
+    if a[G_KIND] == EV_CORE:
+        a[b + T_MARKS] = 0
+        a[b + T_MARK] = 0
+        a[b + T_REMAINING] = 0
+        a[b + T_RUN0] = a[G_NOW]
+    else:
+        a[b + T_RESUME] = 1
+    push(a, a[G_NOW], a[G_KIND], t, t, a[b + T_GENERATION])
+
+
+@compiled
+def run(a: Arena, t: int, ahead: bool) -> None:
+    """Runs the program of thread t until it works or waits.
+
+    Where cores cannot run out, it goes on ahead of the clock as long as what it does is its own business (`PRIVATE`).
+    """
     tb = a[G_THREADS] + t * T_STRIDE
+    may = a[tb + T_AHEAD] == 1
+    a[tb + T_STEPS] = AHEAD_MAX
+    a[tb + T_SERVES_AT] = 0
+    a[tb + T_SERVES_N] = 0
     while True:
         pc = a[tb + T_PC]
         o = a[tb + T_PROGRAM] + pc * OP_STRIDE
         code = a[o]
         following = pc + 1
-        if code == op.CPU:
+        if ahead and (PRIVATE >> code) & 1 == 0:
+            come_back(a, t)
+            return
+        if code == op.CPU and may:
+            work = work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
+            if work > 0:
+                mine = (PRIVATE >> a[o + OP_STRIDE]) & 1 == 1 and a[tb + T_STEPS] > 0
+                if not mine or a[G_NOW] + work >= a[G_UNTIL]:
+                    a[tb + T_MARKS] = 0
+                    a[tb + T_MARK] = 0
+                    a[tb + T_PC] = following
+                    begin_work(a, t, work)
+                    return
+                a[tb + T_CPU] += work
+                a[G_NOW] += work
+                a[G_KIND] = EV_CORE
+                ahead = True
+        elif code == op.CPU:
             # CPU work with at most a stamp of the record at hand in between is one piece of work with marks.
             a[tb + T_MARKS] = 0
             a[tb + T_MARK] = 0
@@ -922,6 +1076,17 @@ def run(a: Arena, t: int) -> None:
                 following = a[o + 1]
             elif a[a[G_STAMPS] + r] > a[G_NOW]:
                 a[tb + T_SLEEPS] += 1
+                at = a[a[G_STAMPS] + r]
+                if may and a[tb + T_STEPS] > 0:  # nobody else wakes a generator
+                    at += wake_draw(a, t, a[G_TIMER])
+                    if at < a[G_UNTIL]:
+                        went_to_sleep(a, tb)
+                        a[tb + T_WAKES] += 1
+                        a[tb + T_STEPS] -= 1
+                        a[G_NOW] = at
+                        a[G_KIND] = EV_WAKE
+                        ahead = True
+                        continue
                 block(a, t, a[a[G_STAMPS] + r])
                 release(a, t)
                 return
@@ -935,20 +1100,24 @@ def run(a: Arena, t: int) -> None:
             if what == 2:
                 following = a[o + 1]
         elif code == op.SEND_REQUEST:
-            send(a, t, a[tb + T_MESSAGE], tb + T_LAST_UP)
+            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, a[tb + T_MESSAGE], 0)
         elif code == op.SEND_ANSWER:
             answer(a, t, a[tb + T_MESSAGE])
         elif code == op.ACK:
             acknowledge(a, t)
         elif code == op.RECV:
-            head = tb + T_MAILBOX
             if a[tb + T_CONSUMER] == NONE:
-                head = G_INBOX
-            if a[head] == NONE:
+                if a[G_INBOX] == NONE:
+                    block(a, t, NONE)
+                    release(a, t)
+                    return
+                a[tb + T_MESSAGE] = take_list(a, G_INBOX)
+            elif has_mail(a, tb):
+                a[tb + T_MESSAGE] = take_list(a, tb + T_MAILBOX)
+            else:
                 block(a, t, NONE)
                 release(a, t)
                 return
-            a[tb + T_MESSAGE] = take_list(a, head)
         elif code == op.BRANCH_KIND:
             kind = a[a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE + M_KIND]
             if kind == op.FETCH:
@@ -993,6 +1162,21 @@ def run(a: Arena, t: int) -> None:
 
 
 @compiled
+def receive_ahead(a: Arena) -> None:
+    """A consumer client that waits for its answer: WAKE and RECV, ahead of the clock."""
+    t = a[G_NEXT]
+    b = a[G_THREADS] + t * T_STRIDE
+    a[G_NEXT] = NONE
+    a[G_NOW] = a[G_NEXT_AT]
+    a[G_KIND] = EV_WAKE
+    woke_up(a, b)
+    ready(a, t)
+    a[b + T_MESSAGE] = take_list(a, b + T_MAILBOX)
+    a[b + T_PC] += 1
+    run(a, t, True)
+
+
+@compiled
 def start_arena(a: Arena) -> None:
     """Schedules the first WAKE of every thread, in the order of their numbers."""
     for t in range(a[G_THREADS_N]):
@@ -1014,6 +1198,7 @@ def advance(address: int, until: int) -> int:
 @compiled
 def advance_arena(a: Arena, until: int) -> int:
     """Takes every event before `until` (ns), and is at `until` then; returns REACHED, GROW or DEADLOCK."""
+    a[G_UNTIL] = until
     while True:
         close_hole(a)
         if a[G_HEAP_N] == 0:
@@ -1029,6 +1214,7 @@ def advance_arena(a: Arena, until: int) -> int:
         kind = a[e + E_RANK] >> KIND_SHIFT
         x = a[e + E_ARGUMENT]
         generation = a[e + E_GENERATION]
+        a[G_KIND] = kind
         a[G_HOLE] = 1
         a[G_EVENTS] += 1
         if kind == EV_CORE:
@@ -1044,16 +1230,21 @@ def advance_arena(a: Arena, until: int) -> int:
                 else:
                     rotate(a, x, h)
             else:
-                run(a, x)
+                run(a, x, False)
         elif kind == EV_WAKE:
             b = a[G_THREADS] + x * T_STRIDE
             if a[b + T_GENERATION] != generation:
                 continue
-            a[b + T_TIMED] = 1 if a[b + T_STATE] == BLOCKED else 0
-            a[b + T_WAKES] += 1
-            if ready(a, x):
-                run(a, x)
+            if a[b + T_RESUME] == 1:
+                a[b + T_RESUME] = 0
+                run(a, x, False)
+            else:
+                woke_up(a, b)
+                if ready(a, x):
+                    run(a, x, False)
         elif kind == EV_DELIVER:
             deliver(a, x)
         else:
             fetch_expires(a, x)
+        if a[G_NEXT] != NONE:
+            receive_ahead(a)

@@ -139,6 +139,9 @@ class ReferenceExecution:
         """WAKE: if the thread is still blocked, nobody signalled it, and its timed wait is over."""
         t.timed_out = t.state is State.BLOCKED
         t.wakeups += 1
+        if t.signalled_at is not None:  # the kernel's run-queue wait counts from the signal, too
+            t.wait += self._clock.now - t.signalled_at
+            t.signalled_at = None
         t.host.ready(t)
 
     def _wake_latency(self, t: Thread, table: list[int]) -> int:
@@ -149,9 +152,8 @@ class ReferenceExecution:
             return
         t.state = State.WAKING
         t.generation += 1
-        latency = self._wake_latency(t, self._wake)
-        t.wait += latency  # the kernel's run-queue wait counts from the wake-up, too
-        self._clock.at_unless_stale(self._clock.now + latency, WAKE, t, self._wakes)
+        t.signalled_at = self._clock.now
+        self._clock.at_unless_stale(t.signalled_at + self._wake_latency(t, self._wake), WAKE, t, self._wakes)
 
     def _wait(self, me: Thread, until: int | None = None) -> Outcome:
         """Blocks the thread at hand until it is signalled, or until a time."""

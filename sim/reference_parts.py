@@ -33,6 +33,7 @@ class Thread(HostThread):
     index: int  # of its generator, client or worker
     place: int = 0  # in the program
     due: int | None = None  # what a timed wait waits for
+    signalled_at: int | None = None  # of the wake-up under way
     timed_out: bool = False  # what woke it last was its own timed wait
     # at hand
     record: int = -1
