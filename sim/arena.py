@@ -55,7 +55,7 @@ AHEAD_MAX = 64
     C_CLIENT, C_APPLICATION, C_TOPIC, C_FIRST, C_PARTITIONS, C_MAX_POLL, C_TURN, C_POLL_TURN, C_FETCHES,
     C_EMPTY, C_PARKED, C_EXPIRES, C_TIMED, C_READY, C_QUEUED, C_STRIDE,
 ) = range(16)  # fmt: skip
-# Lane: records lie at L_BASE, the keys of their enqueueing at L_BASE + L_CAPACITY.  The two keys that a producer looks at,
+# Lane: records lie at L_BASE, the keys of their enqueueing at L_BASE + L_CAPACITY.  Two keys that a producer looks at,
 # of the first record and of the one with which the lane is full (FAR: none), stand together for all its lanes, in the
 # tables at G_FIRSTS and G_FULLS.
 (
