@@ -37,6 +37,16 @@ CPU_COSTS = {
     "collector.wake": "collector application thread, each time it had slept",
     "broker.wake": "a broker thread, each time it had slept",
     "broker.rest": "a broker thread, per request, once its answer is on its way",
+    "exchange.put": "a thread that hands a record to another, per record and byte: serialisation included",
+    "exchange.get": "a thread that takes a record from another, per record and byte: deserialisation included",
+    "call.request": "a scoring thread, per record, point and byte: encode the request of a call",
+    "call.response": "a scoring thread, per record and point: decode the answer of a call",
+    "server.wake": "a server thread, each time it had slept",
+    "server.request": "a server thread, per batch, request and byte: decode, encode, all but the model",
+    "batch.plan": "the driver, per micro-batch",
+    "batch.commit": "the driver, per micro-batch",
+    "task.start": "an executor, per task, record and byte: start it and fetch its records",
+    "task.end": "an executor, per task",
 }
 #: Latencies, by name.
 LATENCIES = {

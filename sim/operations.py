@@ -30,6 +30,19 @@ POLL = 17  # to (when empty)
 NEXT = 18  # to (when the poll is used up)
 SERVE = 19
 SLEEP = 20  # ns
+PUT = 21  # exchange
+GET = 22  # exchange
+FLUSH = 23
+CALL = 24  # service
+TAKE = 25  # service
+REPLY = 26
+TRIGGER = 27
+PLAN = 28
+JOIN = 29
+TASK = 30
+NEXT_TASK = 31  # to (when the task is used up)
+TASK_DONE = 32
+DONE = 33
 
 OPERATION_NAMES = (
     *(
@@ -57,6 +70,21 @@ OPERATION_NAMES = (
         "SERVE",
         "SLEEP",
     ),
+    *(
+        "PUT",
+        "GET",
+        "FLUSH",
+        "CALL",
+        "TAKE",
+        "REPLY",
+        "TRIGGER",
+        "PLAN",
+        "JOIN",
+        "TASK",
+        "NEXT_TASK",
+        "TASK_DONE",
+        "DONE",
+    ),
 )
 
 # Where a CPU operation takes its counts (records, bytes, batches) and its entity from.
@@ -66,14 +94,18 @@ MESSAGE = 2  # the message at hand (a batch: its first record; a fetch: the cons
 POLLED = 3  # the records of the poll; entity: the thread's polls so far
 WAKES = 4  # no counts; entity: the thread's wake-ups so far
 AFTER_SLEEP = 5  # the thread's sleeps since it last paid for them, and how long it has not worked; entity as WAKES
+TAKEN = 6  # the requests a server thread took; entity: the first one's record
+TASK_RECORDS = 7  # the records of the task, one batch; entity: the tasks the thread took before
 
 ONE = 0
 OF_POLL = 1
+OF_TASK = 2
 
 # Kinds of message.
 PRODUCE = 0
 FETCH = 1
 EXPIRED = 2
+REQUEST = 3  # of a service
 
 # Stamp columns, numbered as analysis.columns.STAMP_COLUMNS.
 CREATED, SENT, APPENDED, FETCHED, SCORE_BEGIN, SCORE_END, PRODUCED, ACKED, OUT_APPENDED = range(9)
@@ -81,6 +113,8 @@ STAMPS = 9
 
 #: Cost operand of a fetch: broker.fetch or broker.fetch_empty (consumer.* likewise) by what the message carries.
 FETCH_OR_EMPTY = 1
+#: Cost operand of what was taken: the n-th of consecutive costs, for n requests.
+BY_SIZE = 2
 
 
 @dataclass

@@ -53,17 +53,20 @@ class Host:
     name: str
     cores: int
     slice_ns: int
+    #: discipline `ps`: R[n], the 1/256 of a core that each of n = 1, 2, ... threads at work gets; None: `slices`
+    shares: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """A producer client: its thread, the application thread that gets its deliveries (-1: none), its lanes."""
+    """A producer client: its thread, the application thread whose records it sends (-1: none is told), its lanes."""
 
     client: int
     application: int
     topic: int
     first_partition: int
     partitions: int
+    calls_back: bool = False  # on its own thread, as the Java client does, instead of the application's (SERVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,37 @@ class Consumer:
     first_partition: int
     partitions: int
     max_poll_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Records on their way from writer threads to reader threads."""
+
+    writers: tuple[int, ...]
+    readers: tuple[int, ...]
+    capacity: int = 0  # records in a reader's inbox and in the buffers towards it; 0: no bound
+    flush_ns: int = 0  # 0: passed on at once
+    buffer_records: int = 1  # a buffer of so many is passed on at once
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A queue of requests and the threads that answer them."""
+
+    threads: tuple[int, ...]
+    batch_records: int = 1  # most requests taken together
+    delay_ns: int = 0  # how long an incomplete batch waits, from its first request on
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """A driver that cuts the input topic into batches of one task a partition."""
+
+    driver: int
+    executors: tuple[int, ...]
+    interval_ns: int = 0
+    poll_ns: int = 10_000_000  # how often a driver without new records looks again
+    max_records: int = 0  # of a batch; 0: no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +165,10 @@ class System:
     # life of the run
     load_ns: int
     horizon_ns: int
+    # what other engine families have
+    exchanges: tuple[Exchange, ...] = ()
+    services: tuple[Service, ...] = ()
+    micro_batch: MicroBatch | None = None
 
     @property
     def records(self) -> int:
