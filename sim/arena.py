@@ -21,8 +21,10 @@ Arena = NDArray[np.int64]
     G_TIMER, G_NETWORK, G_POINTS, G_BYTES_IN, G_BYTES_OUT, G_PARTITIONS, G_LINGER, G_BATCH_RECORDS,
     G_BATCH_BYTES, G_MAX_FLIGHT, G_FETCH_MIN, G_FETCH_WAIT, G_FETCH_MAX, G_PARTITION_MAX, G_QUEUED_RECORDS,
     G_QUEUED_BYTES, G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_GENERATORS,
-    G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_SIZE,
-) = range(61)  # fmt: skip
+    G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
+    G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
+    G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_SIZE,
+) = range(77)  # fmt: skip
 
 # Thread.
 (
@@ -31,8 +33,11 @@ Arena = NDArray[np.int64]
     T_MESSAGE, T_N, T_TIMED, T_DUE, T_INDEX, T_POLLS, T_SLEPT, T_MAILBOX, T_MAILBOX_TAIL, T_BUSY, T_CONN,
     T_CONN_TAIL, T_LAST_UP, T_LAST_DOWN, T_DELIVERIES, T_DELIVERIES_TAIL, T_OUTSTANDING, T_ASIDE, T_PRODUCER,
     T_CONSUMER, T_POLLS_EMPTY, T_SLEEPS, T_WORKED, T_IDLE_SINCE, T_WAKE_KEY, T_NETWORK_KEY, T_COLD, T_HOME, T_MARKS,
-    T_MARK, T_SIGNALLED, T_DUE_KEY, T_AHEAD, T_STEPS, T_RESUME, T_SERVES, T_SERVES_AT, T_SERVES_N, T_MARK_LEFT,
-) = range(60)  # fmt: skip
+    T_MARK, T_SIGNALLED, T_DUE_KEY, T_AHEAD, T_STEPS, T_RESUME, T_SERVES, T_SERVES_AT, T_SERVES_N,
+    T_RECEIVES, T_CALLED_BACK, T_SHARES, T_FINISH,
+    T_WRITES, T_PLACE, T_TURN, T_IN_LINE, T_LINE_NEXT, T_FLUSHES, T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL,
+    T_LOG, T_AT, T_TASKS, T_MARK_LEFT,
+) = range(77)  # fmt: skip
 #: Marks inside fused CPU work: the work left when each is due (at T_MARK_LEFT + i), and its stamp column or NONE.
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
@@ -43,8 +48,9 @@ AHEAD_MAX = 64
 
 # Host.
 (
-    H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS, H_STRIDE,
-) = range(9)  # fmt: skip
+    H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS,
+    H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_GENERATION, H_STRIDE,
+) = range(15)  # fmt: skip
 # Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.
 (
     P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS,
@@ -55,16 +61,31 @@ AHEAD_MAX = 64
     C_CLIENT, C_APPLICATION, C_TOPIC, C_FIRST, C_PARTITIONS, C_MAX_POLL, C_TURN, C_POLL_TURN, C_FETCHES,
     C_EMPTY, C_PARKED, C_EXPIRES, C_TIMED, C_READY, C_QUEUED, C_STRIDE,
 ) = range(16)  # fmt: skip
-# Lane: records lie at L_BASE, the keys of their enqueueing at L_BASE + L_CAPACITY.  Two keys that a producer looks at,
-# of the first record and of the one with which the lane is full (FAR: none), stand together for all its lanes, in the
-# tables at G_FIRSTS and G_FULLS.
+# Lane: a list of records, linked at G_LINK, with the keys of their enqueueing at G_KEY.  Two keys that a producer looks
+# at, of the first record and of the one with which the lane is full (FAR: none), stand together for all its lanes, at
+# G_FIRSTS and G_FULLS.
 (
-    L_BASE, L_CAPACITY, L_HEAD, L_TAIL, L_STRIDE,
-) = range(5)  # fmt: skip
+    L_HEAD, L_TAIL, L_N, L_STRIDE,
+) = range(4)  # fmt: skip
 # Log: positions into its records.
 (LG_BASE, LG_N, LG_FETCHED, LG_VISIBLE, LG_POLLED, LG_CURSOR, LG_CONSUMER, LG_WANTED, LG_NEW, LG_ENDS, LG_STRIDE) = (
     range(11)
 )
+# Exchange: an inbox for each reader, a buffer for each pair of writer and reader.
+(
+    X_READERS, X_CAPACITY, X_FLUSH, X_BUFFER, X_INBOXES, X_BUFFERS, X_STRIDE,
+) = range(7)  # fmt: skip
+# Inbox: records linked at G_LINK; I_HELD counts those in buffers too; the line is of blocked writers.
+(
+    I_THREAD, I_HEAD, I_TAIL, I_N, I_HELD, I_LINE, I_LINE_TAIL, I_STRIDE,
+) = range(8)  # fmt: skip
+(
+    B_HEAD, B_TAIL, B_N, B_STRIDE,
+) = range(4)  # fmt: skip
+# Service: its threads stand in a list at S_FIRST.
+(
+    S_FIRST, S_THREADS, S_BATCH, S_DELAY, S_HEAD, S_TAIL, S_N, S_STRIDE,
+) = range(8)  # fmt: skip
 # Message.
 (
     M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_AT, M_STRIDE,
@@ -82,7 +103,10 @@ OP_STRIDE = 4
 
 KIND_SHIFT, OWNER_SHIFT = 60, 38
 EV_DELIVER, EV_TIMER, EV_WAKE, EV_CORE = range(4)
+FLUSH_TIMER = 1  # generation of a TIMER that flushes a writer's buffers; of a parked fetch it is 0
 #: A key orders what threads do at one instant: time << KEY_BITS | kind of event.
 KEY_BITS = 2
+#: Work on a host of discipline `ps` is counted in 1/256 ns.
+SHARE_BITS = 8
 NONE = -1
 FAR = 1 << 62  # a key that never comes

@@ -133,7 +133,9 @@ class LoopExecution:
         for i in range(len(self.system.threads)):
             cpu, wait = self._thread(i, arena.T_CPU), self._thread(i, arena.T_WAIT)
             state = self._thread(i, arena.T_STATE)
-            if state == arena.RUNNING:
+            if self._thread(i, arena.T_SHARES):
+                cpu += self._shared_work(i, now)
+            elif state == arena.RUNNING:
                 cpu += now - self._thread(i, arena.T_RUN0)
             elif state == arena.QUEUED:
                 wait += now - self._thread(i, arena.T_READY0)
@@ -149,6 +151,17 @@ class LoopExecution:
                 )
             )
         return out
+
+    def _shared_work(self, i: int, now: int) -> int:
+        """What a thread has done of its work on a host that shares its cores evenly."""
+        a, work = self._arena, self._thread(i, arena.T_REMAINING)
+        if work == 0:
+            return 0
+        host = int(a[arena.G_HOSTS]) + self._thread(i, arena.T_HOST) * arena.H_STRIDE
+        share = int(a[a[host + arena.H_SHARES] + a[host + arena.H_N]])
+        virtual = int(a[host + arena.H_VIRTUAL]) + (now - int(a[host + arena.H_SINCE])) * share
+        began = self._thread(i, arena.T_FINISH) - (work << arena.SHARE_BITS)
+        return min(work, (virtual - began) >> arena.SHARE_BITS)
 
     def producers(self) -> list[ClientReading]:
         """Produce requests of every producer client now."""

@@ -23,7 +23,11 @@ from scenarios import draws
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE = Path(__file__).parent
-_SOURCES = (*(_HERE / f"{n}.py" for n in ("arena", "jit", "loop", "operations", "system")), Path(draws.__file__))
+_SOURCES = (
+    *(_HERE / f"{n}.py" for n in ("arena", "jit", "operations", "system")),
+    *sorted(_HERE.glob("loop*.py")),
+    Path(draws.__file__),
+)
 
 
 def _cache_dir() -> Path:

@@ -7,13 +7,15 @@ from contextlib import suppress
 
 import numpy as np
 
-from scenarios.draws import PURPOSE_NETWORK, PURPOSE_WAKE, draw_key
+from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
-from sim.system import INPUT, Int64s, System
+from sim.system import Int64s, System
 
 #: What stands in the arena besides tables of structures: quantile tables and columns of records, by header place.
-_COLUMNS = (G_PARTITION, G_WORKER, G_BATCH)
+#: A whole core, as a share of discipline `ps`.
+WHOLE = 1 << SHARE_BITS
+_COLUMNS = (G_PARTITION, G_WORKER, G_BATCH, G_LINK, G_KEY)
 
 
 class _Room:
@@ -55,6 +57,9 @@ def build(system: System) -> Arena:
         G_FULLS: room.take(sum(x.partitions for x in system.producers)),
         G_LOGS: room.take(2 * system.partitions * LG_STRIDE),
         G_COSTS: room.take(len(system.costs) * K_STRIDE),
+        G_EXCHANGES: room.take(len(system.exchanges) * X_STRIDE),
+        G_SERVICES: room.take(len(system.services) * S_STRIDE),
+        G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
         **{place: room.take(len(table)) for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
         **{place: room.take(n) for place in _COLUMNS},
@@ -64,8 +69,14 @@ def build(system: System) -> Arena:
         program: room.take(len(program) * OP_STRIDE) for program in dict.fromkeys(t.program for t in system.threads)
     }
     serves = {t: room.take(AHEAD_MAX) for t in system.workers}
+    shares = [room.take(len(system.threads) + 1) if host.shares else NONE for host in system.hosts]
+    working = room.take(len(system.threads))
+    inboxes = [
+        (room.take(len(x.readers) * I_STRIDE), room.take(len(x.writers) * len(x.readers) * B_STRIDE))
+        for x in system.exchanges
+    ]
+    servers = [room.take(len(x.threads)) for x in system.services]
     logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
-    lanes = [(room.take(2 * int(count)), int(count)) for count in _per_lane(system)]
     pool = 4096 + 16 * len(system.threads)
     bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
 
@@ -82,29 +93,19 @@ def build(system: System) -> Arena:
     for program, base in programs.items():
         a[base : base + len(program) * OP_STRIDE] = np.asarray(program, dtype=np.int64).ravel()
     _records(a, system)
-    _hosts(a, system)
-    _clients(a, system, lanes)
+    _hosts(a, system, shares, working)
+    _clients(a, system)
     _logs(a, system, logs)
     _threads(a, system, programs, serves)
+    _exchanges(a, system, inboxes)
+    _services(a, system, servers)
+    _micro_batch(a, system)
     return a
 
 
 def _per_partition(system: System) -> Int64s:
     """Records of each partition."""
     return np.bincount(system.partition, minlength=system.partitions).astype(np.int64)
-
-
-def _per_lane(system: System) -> Int64s:
-    """Records that ever pass each lane, in the order of producers and their partitions."""
-    counts, per_partition = [], _per_partition(system)
-    sent = np.arange(system.backlog, system.records)
-    for k, producer in enumerate(system.producers):
-        if producer.topic == INPUT:
-            own = system.partition[sent[k :: len(system.generators)]]
-            counts.append(np.bincount(own, minlength=system.partitions).astype(np.int64))
-        else:
-            counts.append(per_partition[producer.first_partition : producer.first_partition + producer.partitions])
-    return np.concatenate(counts)
 
 
 def _settings(system: System) -> dict[int, int]:
@@ -116,7 +117,7 @@ def _settings(system: System) -> dict[int, int]:
         G_INBOX_TAIL: NONE,
         G_THREADS_N: len(system.threads),
         G_HOSTS_N: len(system.hosts),
-        G_BROKER0: system.broker_threads[0],
+        G_BROKER0: system.broker_threads[0] if system.broker_threads else NONE,
         G_BROKERS: len(system.broker_threads),
         G_GENERATORS: len(system.generators),
         G_RECORDS: system.records,
@@ -139,6 +140,9 @@ def _settings(system: System) -> dict[int, int]:
         G_DELIVERY_POLL: system.delivery_poll_ns,
         G_AHEAD: _ahead(system),
         G_NEXT: NONE,
+        G_TASKS: NONE,
+        G_TASKS_TAIL: NONE,
+        G_MB_STARTED: NONE,
     }
 
 
@@ -159,19 +163,26 @@ def _records(a: Arena, system: System) -> None:
         a[a[place] : a[place] + n] = NONE
 
 
-def _hosts(a: Arena, system: System) -> None:
+def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
     first = int(a[G_HOST_THREADS])
     for h, host in enumerate(system.hosts):
         own = [i for i, t in enumerate(system.threads) if t.host == h]
-        # Where cores cannot run out no slice ever matters: 0 spares the loop their accounting.
-        slice_ns = 0 if len(own) <= host.cores else host.slice_ns
+        plenty = len(own) <= host.cores
+        if host.shares:
+            share = [host.shares[min(n, len(host.shares)) - 1] for n in range(1, len(own) + 1)]
+            plenty = min(share, default=WHOLE) == WHOLE
+            a[shares[h] + 1 : shares[h] + 1 + len(own)] = share
+        # Where cores cannot run out no slice and no share ever matters: 0 spares the loop their accounting.
+        slice_ns = 0 if plenty or host.shares else host.slice_ns
         b = a[G_HOSTS] + h * H_STRIDE
-        a[b : b + H_STRIDE] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
+        a[b : b + H_SHARES] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
+        a[b + H_SHARES], a[b + H_WORKING] = (NONE if plenty or not host.shares else shares[h]), working
         a[first : first + len(own)] = own
         first += len(own)
+        working += len(own)
 
 
-def _clients(a: Arena, system: System, lanes: list[tuple[int, int]]) -> None:
+def _clients(a: Arena, system: System) -> None:
     lane = 0
     for k, p in enumerate(system.producers):
         b = a[G_PRODUCERS] + k * P_STRIDE
@@ -183,8 +194,6 @@ def _clients(a: Arena, system: System, lanes: list[tuple[int, int]]) -> None:
             *(0, 0, 0, size, limit, most),
         )
         for _ in range(p.partitions):
-            lb = a[G_LANES] + lane * L_STRIDE
-            a[lb : lb + L_STRIDE] = (*lanes[lane], 0, 0)
             a[a[G_FIRSTS] + lane] = a[a[G_FULLS] + lane] = FAR
             lane += 1
     for k, c in enumerate(system.consumers):
@@ -198,9 +207,12 @@ def _clients(a: Arena, system: System, lanes: list[tuple[int, int]]) -> None:
 def _logs(a: Arena, system: System, bases: list[int]) -> None:
     """Logs: records, and behind them, at the first of each batch, where the batch ends; the backlog lies in them."""
     per_partition, batch = _per_partition(system), system.backlog_batch_records
+    read = {(c.topic, q) for c in system.consumers for q in range(c.first_partition, c.first_partition + c.partitions)}
     for x, base in enumerate(bases):
         lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(per_partition[x % system.partitions])
         a[lg + LG_BASE], a[lg + LG_ENDS] = base, capacity
+        if divmod(x, system.partitions) not in read:
+            a[lg + LG_CONSUMER] = NONE
         if x >= system.partitions:
             continue
         records = np.flatnonzero(system.partition[: system.backlog] == x)
@@ -213,7 +225,19 @@ def _logs(a: Arena, system: System, bases: list[int]) -> None:
 def _threads(
     a: Arena, system: System, programs: dict[tuple[tuple[int, int, int, int], ...], int], serves: dict[int, int]
 ) -> None:
-    places = (T_QUEUE_NEXT, T_MESSAGE, T_MAILBOX, T_MAILBOX_TAIL, T_CONN, T_CONN_TAIL, T_DELIVERIES, T_DELIVERIES_TAIL)
+    places = (
+        T_TAKEN,
+        T_TAKEN_TAIL,
+        T_QUEUE_NEXT,
+        T_MESSAGE,
+        T_MAILBOX,
+        T_MAILBOX_TAIL,
+        T_CONN,
+        T_CONN_TAIL,
+        T_DELIVERIES,
+        T_DELIVERIES_TAIL,
+    )
+    brokers = set(system.broker_threads)
     for i, t in enumerate(system.threads):
         b = a[G_THREADS] + i * T_STRIDE
         a[b + T_HOST], a[b + T_PROGRAM], a[b + T_STATE], a[b + T_INDEX] = t.host, programs[t.program], WAKING, t.index
@@ -221,22 +245,58 @@ def _threads(
             a[b + place] = NONE
         a[b + T_SIGNALLED] = a[b + T_DUE_KEY] = FAR
         # Where cores cannot run out nobody can tell a thread that is ahead of the clock from one that is not.
-        a[b + T_AHEAD] = int(a[G_AHEAD] == 1 and a[a[G_HOSTS] + t.host * H_STRIDE + H_SLICE] == 0)
+        host = a[G_HOSTS] + t.host * H_STRIDE
+        a[b + T_SHARES] = int(a[host + H_SHARES] != NONE)
+        a[b + T_AHEAD] = int(a[G_AHEAD] == 1 and a[host + H_SLICE] == 0 and a[host + H_SHARES] == NONE)
         a[b + T_SERVES] = serves.get(i, NONE)
         # Broker threads share one process and its caches: they go cold together.
-        a[b + T_HOME] = system.broker_threads[0] if i in system.broker_threads else i
+        a[b + T_HOME] = system.broker_threads[0] if i in brokers else i
         a[b + T_WAKE_KEY] = draw_key(system.seed, i, PURPOSE_WAKE, 0)
         a[b + T_NETWORK_KEY] = draw_key(system.seed, i, PURPOSE_NETWORK, 0)
     for k, p in enumerate(system.producers):
         for t_ in (p.client, p.application):
             if t_ >= 0:
                 a[a[G_THREADS] + t_ * T_STRIDE + T_PRODUCER] = k
+                a[a[G_THREADS] + t_ * T_STRIDE + T_CALLED_BACK] = int(p.calls_back)
     for g, t_ in enumerate(system.generators):
         b = a[G_THREADS] + t_ * T_STRIDE
         a[b + T_PRODUCER], a[b + T_RECORD] = g, system.backlog + g - len(system.generators)
     for k, c in enumerate(system.consumers):
         for t_ in (c.client, c.application):
             a[a[G_THREADS] + t_ * T_STRIDE + T_CONSUMER] = k
+        a[a[G_THREADS] + c.client * T_STRIDE + T_RECEIVES] = 1
+
+
+def _exchanges(a: Arena, system: System, places: list[tuple[int, int]]) -> None:
+    for k, x in enumerate(system.exchanges):
+        inboxes, buffers = places[k]
+        b = a[G_EXCHANGES] + k * X_STRIDE
+        a[b : b + X_STRIDE] = (len(x.readers), x.capacity, x.flush_ns, x.buffer_records, inboxes, buffers)
+        for i, t in enumerate(x.writers):
+            tb = a[G_THREADS] + t * T_STRIDE
+            a[tb + T_WRITES], a[tb + T_PLACE], a[tb + T_TURN] = k, i, i % len(x.readers)
+            if x.flush_ns:
+                a[tb + T_PHASE] = draw(system.seed, t, 0, PURPOSE_FLUSH, 0) % x.flush_ns
+        for i, t in enumerate(x.readers):
+            inbox = inboxes + i * I_STRIDE
+            a[inbox : inbox + I_STRIDE] = (t, NONE, NONE, 0, 0, NONE, NONE)
+            a[a[G_THREADS] + t * T_STRIDE + T_INBOX] = inbox
+
+
+def _services(a: Arena, system: System, places: list[int]) -> None:
+    for k, x in enumerate(system.services):
+        b = a[G_SERVICES] + k * S_STRIDE
+        a[b : b + S_STRIDE] = (places[k], len(x.threads), x.batch_records, x.delay_ns, NONE, NONE, 0)
+        a[places[k] : places[k] + len(x.threads)] = x.threads
+
+
+def _micro_batch(a: Arena, system: System) -> None:
+    m = system.micro_batch
+    if m is None:
+        return
+    a[G_MB_DRIVER], a[G_MB_INTERVAL], a[G_MB_POLL], a[G_MB_MAX] = m.driver, m.interval_ns, m.poll_ns, m.max_records
+    a[G_EXECUTORS_N] = len(m.executors)
+    a[a[G_EXECUTORS] : a[G_EXECUTORS] + len(m.executors)] = m.executors
 
 
 def grow(a: Arena) -> Arena:

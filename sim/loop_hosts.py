@@ -1,0 +1,291 @@
+"""The compiled loop's hosts: cores shared by slices with one run queue, or evenly (processor sharing)."""
+
+from __future__ import annotations
+
+from sim.arena import *  # the named offsets are this module's vocabulary
+from sim.jit import compiled
+from sim.loop_events import push
+
+
+@compiled
+def recent(a: Arena, t: int, slice_ns: int) -> int:
+    """What t ran of late, as far as it was charged."""
+    b = a[G_THREADS] + t * T_STRIDE
+    i = a[G_NOW] // slice_ns
+    ran: int = 0
+    if i == a[b + T_WINDOW]:
+        ran = a[b + T_CURRENT] + a[b + T_PREVIOUS]
+    elif i == a[b + T_WINDOW] + 1:
+        ran = a[b + T_CURRENT]
+    return ran
+
+
+@compiled
+def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
+    """Accounts for what t ran since its last charge: every operation of fused work by itself, as if it had been alone.
+
+    The stamps between them that fell due on the way are set; those due exactly now only with `due_now`, for a thread
+    preempted at that instant sets them when it runs again.
+    """
+    b = a[G_THREADS] + t * T_STRIDE
+    now = a[G_NOW]
+    d = now - a[b + T_RUN0]
+    a[b + T_CPU] += d
+    rest = a[b + T_REMAINING] - d
+    while a[b + T_MARK] < a[b + T_MARKS]:
+        left = a[b + T_MARK_LEFT + a[b + T_MARK]]
+        over = left - rest  # work done since the operation before the mark was complete
+        if over < 0 or (over == 0 and not due_now):
+            break
+        if slice_ns > 0:
+            charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
+        a[b + T_REMAINING] = left
+        column = a[b + T_MARK_STAMP + a[b + T_MARK]]
+        if column != NONE:
+            a[a[G_STAMPS] + column * a[G_RECORDS] + a[b + T_RECORD]] = now - over
+        a[b + T_MARK] += 1
+    if slice_ns > 0:
+        charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
+    a[b + T_REMAINING] = rest
+    a[b + T_RUN0] = now
+
+
+@compiled
+def charge_window(a: Arena, b: int, d: int, i: int) -> None:
+    """The thread at b ran d ns more, charged in window i."""
+    if i == a[b + T_WINDOW]:
+        a[b + T_CURRENT] += d
+    else:
+        a[b + T_PREVIOUS] = a[b + T_CURRENT] if i == a[b + T_WINDOW] + 1 else 0
+        a[b + T_CURRENT] = d
+        a[b + T_WINDOW] = i
+
+
+@compiled
+def slice_end(a: Arena, t: int, slice_ns: int) -> int:
+    """When the slice of a running thread ends; now, if that is this very instant."""
+    b = a[G_THREADS] + t * T_STRIDE
+    used = a[G_NOW] - a[b + T_SLICE0]
+    if used > slice_ns:
+        a[b + T_SLICE0] += ((used - 1) // slice_ns) * slice_ns
+    end: int = a[b + T_SLICE0] + slice_ns
+    return end
+
+
+@compiled
+def core_event(a: Arena, t: int, h: int) -> None:
+    """Schedules the CORE event of a running thread: its completion, or its slice end if others queue."""
+    b = a[G_THREADS] + t * T_STRIDE
+    at = a[G_NOW] + a[b + T_REMAINING]
+    if a[h + H_QUEUED] > 0:
+        at = min(at, slice_end(a, t, a[h + H_SLICE]))
+    a[b + T_CORE_AT] = at
+    push(a, at, EV_CORE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def grant(a: Arena, t: int, h: int) -> None:
+    """A thread in no queue gets a core."""
+    b = a[G_THREADS] + t * T_STRIDE
+    now = a[G_NOW]
+    a[b + T_STATE] = RUNNING
+    a[b + T_SLICE0] = now - a[b + T_USED]
+    a[b + T_RUN0] = now
+    a[b + T_WAIT] += now - a[b + T_READY0]
+    core_event(a, t, h)
+
+
+@compiled
+def to_queue(a: Arena, t: int, h: int, head: bool) -> None:
+    """A thread joins the run queue, at its head or at its tail."""
+    b = a[G_THREADS] + t * T_STRIDE
+    a[b + T_STATE] = QUEUED
+    a[b + T_READY0] = a[G_NOW]
+    if a[h + H_QUEUED] == 0:
+        a[h + H_HEAD] = t
+        a[h + H_TAIL] = t
+        a[b + T_QUEUE_NEXT] = NONE
+    elif head:
+        a[b + T_QUEUE_NEXT] = a[h + H_HEAD]
+        a[h + H_HEAD] = t
+    else:
+        a[b + T_QUEUE_NEXT] = NONE
+        a[a[G_THREADS] + a[h + H_TAIL] * T_STRIDE + T_QUEUE_NEXT] = t
+        a[h + H_TAIL] = t
+    a[h + H_QUEUED] += 1
+
+
+@compiled
+def from_queue(a: Arena, h: int) -> int:
+    """Takes the head of the run queue."""
+    t: int = a[h + H_HEAD]
+    a[h + H_HEAD] = a[a[G_THREADS] + t * T_STRIDE + T_QUEUE_NEXT]
+    a[h + H_QUEUED] -= 1
+    return t
+
+
+@compiled
+def cut_slices(a: Arena, h: int) -> None:
+    """Someone queues now: running threads get their CORE event at their slice end, if that is earlier."""
+    for k in range(a[h + H_THREADS]):
+        t = a[a[h + H_FIRST] + k]
+        b = a[G_THREADS] + t * T_STRIDE
+        if a[b + T_STATE] == RUNNING:
+            end = slice_end(a, t, a[h + H_SLICE])
+            if a[b + T_CORE_AT] > end:
+                a[b + T_GENERATION] += 1
+                a[b + T_CORE_AT] = end
+                push(a, end, EV_CORE, t, t, a[b + T_GENERATION])
+
+
+@compiled
+def ready(a: Arena, t: int) -> bool:
+    """Makes a thread ready on its host.  True if it runs at once."""
+    b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
+    now = a[G_NOW]
+    a[b + T_REMAINING] = 0
+    a[b + T_USED] = 0
+    if a[h + H_SLICE] == 0:  # cores cannot run out, or are shared evenly
+        a[b + T_STATE] = RUNNING
+        return True
+    if a[h + H_IDLE] > 0:
+        a[h + H_IDLE] -= 1
+        a[b + T_STATE] = RUNNING
+        a[b + T_SLICE0] = now
+        a[b + T_RUN0] = now
+        return True
+    s = a[h + H_SLICE]
+    if 2 * recent(a, t, s) < s:
+        victim = NONE
+        most = -1
+        for k in range(a[h + H_THREADS]):
+            v = a[a[h + H_FIRST] + k]
+            vb = a[G_THREADS] + v * T_STRIDE
+            if a[vb + T_STATE] == RUNNING:
+                used = (now - a[vb + T_SLICE0]) % s
+                if used > most:
+                    most = used
+                    victim = v
+        vb = a[G_THREADS] + victim * T_STRIDE
+        charge(a, victim, s, False)
+        a[vb + T_GENERATION] += 1
+        a[vb + T_USED] = most
+        to_queue(a, victim, h, True)
+        a[b + T_READY0] = now
+        grant(a, t, h)
+    else:
+        to_queue(a, t, h, False)
+    cut_slices(a, h)
+    return False
+
+
+@compiled
+def release(a: Arena, t: int) -> None:
+    """The thread at hand gave up its core."""
+    h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
+    if a[h + H_SLICE] == 0:
+        return
+    if a[h + H_QUEUED] > 0:
+        grant(a, from_queue(a, h), h)
+    else:
+        a[h + H_IDLE] += 1
+
+
+@compiled
+def rotate(a: Arena, t: int, h: int) -> None:
+    """The thread's slice is over and others queue: to the tail, the head runs."""
+    a[a[G_THREADS] + t * T_STRIDE + T_USED] = 0
+    to_queue(a, t, h, False)
+    grant(a, from_queue(a, h), h)
+    cut_slices(a, h)
+
+
+@compiled
+def begin_work(a: Arena, t: int, work: int) -> None:
+    """A CPU operation of work > 0 starts."""
+    b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
+    a[b + T_REMAINING] = work
+    if a[b + T_SHARES] == 1:
+        share_begins(a, t, h, work)
+        return
+    if a[h + H_QUEUED] > 0 and slice_end(a, t, a[h + H_SLICE]) == a[G_NOW]:
+        rotate(a, t, h)
+        return
+    a[b + T_RUN0] = a[G_NOW]
+    core_event(a, t, h)
+
+
+# ---------------------------------------------------------------- processor sharing
+
+
+@compiled
+def share_clock(a: Arena, h: int) -> None:
+    """Brings the host's virtual time to now."""
+    n = a[h + H_N]
+    if n > 0:
+        a[h + H_VIRTUAL] += (a[G_NOW] - a[h + H_SINCE]) * a[a[h + H_SHARES] + n]
+    a[h + H_SINCE] = a[G_NOW]
+
+
+@compiled
+def share_event(a: Arena, h: int) -> None:
+    """Replaces the host's CORE event by one of the thread that finishes first."""
+    a[h + H_GENERATION] += 1
+    n = a[h + H_N]
+    if n == 0:
+        return
+    t = a[a[h + H_WORKING]]
+    left = max(0, a[a[G_THREADS] + t * T_STRIDE + T_FINISH] - a[h + H_VIRTUAL])
+    share = a[a[h + H_SHARES] + n]
+    push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, t, a[h + H_GENERATION])
+
+
+@compiled
+def finishes_before(a: Arena, x: int, y: int) -> bool:
+    """Whether thread x, at work on the same host, finishes before y."""
+    fx = a[a[G_THREADS] + x * T_STRIDE + T_FINISH]
+    fy = a[a[G_THREADS] + y * T_STRIDE + T_FINISH]
+    before: bool = fx < fy or (fx == fy and x < y)
+    return before
+
+
+@compiled
+def share_begins(a: Arena, t: int, h: int, work: int) -> None:
+    """Thread t is at work on a host that shares its cores evenly."""
+    share_clock(a, h)
+    a[a[G_THREADS] + t * T_STRIDE + T_FINISH] = a[h + H_VIRTUAL] + (work << SHARE_BITS)
+    working = a[h + H_WORKING]
+    i = a[h + H_N]
+    a[h + H_N] = i + 1
+    while i > 0 and finishes_before(a, t, a[working + ((i - 1) >> 1)]):
+        a[working + i] = a[working + ((i - 1) >> 1)]
+        i = (i - 1) >> 1
+    a[working + i] = t
+    share_event(a, h)
+
+
+@compiled
+def share_ends(a: Arena, t: int, h: int) -> None:
+    """CORE: thread t, the first to finish, is at work no more."""
+    share_clock(a, h)
+    b = a[G_THREADS] + t * T_STRIDE
+    a[b + T_CPU] += a[b + T_REMAINING]
+    a[b + T_REMAINING] = 0
+    working = a[h + H_WORKING]
+    n = a[h + H_N] - 1
+    a[h + H_N] = n
+    last = a[working + n]
+    i = 0
+    while 2 * i + 1 < n:
+        c = 2 * i + 1
+        if c + 1 < n and finishes_before(a, a[working + c + 1], a[working + c]):
+            c += 1
+        if finishes_before(a, last, a[working + c]):
+            break
+        a[working + i] = a[working + c]
+        i = c
+    if n > 0:
+        a[working + i] = last
+    share_event(a, h)
