@@ -36,8 +36,8 @@ Arena = NDArray[np.int64]
     T_MARK, T_SIGNALLED, T_DUE_KEY, T_AHEAD, T_STEPS, T_RESUME, T_SERVES, T_SERVES_AT, T_SERVES_N,
     T_RECEIVES, T_CALLED_BACK, T_SHARES, T_FINISH,
     T_WRITES, T_PLACE, T_TURN, T_IN_LINE, T_LINE_NEXT, T_FLUSHES, T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL,
-    T_LOG, T_AT, T_TASKS, T_MARK_LEFT,
-) = range(77)  # fmt: skip
+    T_LOG, T_AT, T_TASKS, T_TASK_RECORDS, T_MARK_LEFT,
+) = range(78)  # fmt: skip
 #: Marks inside fused CPU work: the work left when each is due (at T_MARK_LEFT + i), and its stamp column or NONE.
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX

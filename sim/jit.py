@@ -23,10 +23,13 @@ from scenarios import draws
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE = Path(__file__).parent
+_ROOT = _HERE.parent
+#: What is compiled (each imports this module), and where its constants stand.
 _SOURCES = (
-    *(_HERE / f"{n}.py" for n in ("arena", "jit", "operations", "system")),
-    *sorted(_HERE.glob("loop*.py")),
-    Path(draws.__file__),
+    *sorted(p for p in _HERE.rglob("*.py") if b"sim.jit" in p.read_bytes()),
+    *sorted(_HERE.rglob("arena.py")),
+    *(_HERE / f"{n}.py" for n in ("jit", "operations", "system")),
+    *sorted(_ROOT.glob("scenarios/*draws.py")),
 )
 
 

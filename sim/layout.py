@@ -68,7 +68,8 @@ def build(system: System) -> Arena:
     programs = {
         program: room.take(len(program) * OP_STRIDE) for program in dict.fromkeys(t.program for t in system.threads)
     }
-    serves = {t: room.take(AHEAD_MAX) for t in system.workers}
+    serving = [i for i, t in enumerate(system.threads) if any(code == op.SERVE for code, *_ in t.program)]
+    serves = {i: room.take(AHEAD_MAX) for i in serving}
     shares = [room.take(len(system.threads) + 1) if host.shares else NONE for host in system.hosts]
     working = room.take(len(system.threads))
     inboxes = [

@@ -95,7 +95,7 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
         if variant == op.BY_SIZE:
             cost += records - 1
     elif source == op.TASK_RECORDS:
-        records = a[tb + T_N]
+        records = a[tb + T_TASK_RECORDS]
         size = records * a[G_BYTES_IN]
         batches = 1
         entity = a[tb + T_TASKS] - 1
@@ -315,7 +315,7 @@ def run(a: Arena, t: int, ahead: bool) -> None:
                 return
             a[tb + T_TIMED] = 0
         elif code == op.GET:
-            if not flow.get(a, t):
+            if not flow.get(a, t, a[o + 2] == op.MINE):
                 release(a, t)
                 return
         elif code == op.PUT:
@@ -404,7 +404,10 @@ def advance_arena(a: Arena, until: int) -> int:
     while True:
         close_hole(a)
         if a[G_HEAP_N] == 0:
-            return DEADLOCK
+            if a[G_ACKED_N] < a[G_RECORDS]:
+                return DEADLOCK
+            a[G_NOW] = max(a[G_NOW], until)  # every record is answered, and nobody has anything left to do
+            return REACHED
         e = a[G_HEAP]
         if a[e] >= until:
             a[G_NOW] = max(a[G_NOW], until)  # readings count work and waits under way up to here

@@ -101,8 +101,8 @@ def flush_buffers(a: Arena, t: int) -> None:
 
 
 @compiled
-def get(a: Arena, t: int) -> bool:
-    """GET: True if a record is at hand; else the thread is blocked."""
+def get(a: Arena, t: int, mine: bool) -> bool:
+    """GET: True if a record is at hand, as its worker if it is `mine`; else the thread is blocked."""
     tb = a[G_THREADS] + t * T_STRIDE
     ib = a[tb + T_INBOX]
     if a[ib + I_N] == 0:
@@ -110,6 +110,8 @@ def get(a: Arena, t: int) -> bool:
         return False
     r = a[ib + I_HEAD]
     a[tb + T_RECORD] = r
+    if mine:
+        a[a[G_WORKER] + r] = a[tb + T_INDEX]
     a[ib + I_HEAD] = a[a[G_LINK] + r]
     a[ib + I_N] -= 1
     a[ib + I_HELD] -= 1
@@ -257,6 +259,7 @@ def task(a: Arena, t: int) -> bool:
     a[tb + T_LOG] = a[mb + M_LANE]
     a[tb + T_AT] = a[mb + M_FIRST]
     a[tb + T_N] = a[mb + M_RECORDS]
+    a[tb + T_TASK_RECORDS] = a[mb + M_RECORDS]
     a[tb + T_TASKS] += 1
     free_message(a, m)
     return True

@@ -31,7 +31,7 @@ NEXT = 18  # to (when the poll is used up)
 SERVE = 19
 SLEEP = 20  # ns
 PUT = 21  # exchange
-GET = 22  # exchange
+GET = 22  # exchange, MINE or 0
 FLUSH = 23
 CALL = 24  # service
 TAKE = 25  # service
@@ -100,6 +100,8 @@ TASK_RECORDS = 7  # the records of the task, one batch; entity: the tasks the th
 ONE = 0
 OF_POLL = 1
 OF_TASK = 2
+#: Of GET: the thread becomes the record's worker.
+MINE = 1
 
 # Kinds of message.
 PRODUCE = 0

@@ -38,10 +38,12 @@ def warm() -> str:
     """Simulates and writes the small pipeline; says what was done, in one line."""
     import numba
 
+    from sim.cluster import loop as cluster_loop
     from sim.run import simulate, write
 
     began = time.perf_counter()
     result = simulate(SMALL, small_calibration())
+    cluster_loop.warm()
     ran = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="weir-warm-") as folder:
         write(result, Path(folder))
