@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from analysis.runs import Run
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Read runs: tables and reports."
@@ -23,9 +26,14 @@ def show(
 ) -> None:
     """Print a run's verdict, metrics and accounting."""
     with _reported():
+        from analysis.cluster import is_cluster
         from analysis.runs import read_run
 
-        meta = read_run(run).meta
+        found = read_run(run)
+        meta = found.meta
+        if is_cluster(meta):
+            _show_cluster(found, as_json=as_json)
+            return
         if as_json:
             from analysis.verdict import summary
 
@@ -49,6 +57,23 @@ def report(
         from analysis.report import report as write
 
         print(write(runs or [], None if check is None else _rows(check), out))
+
+
+def _show_cluster(run: Run, *, as_json: bool) -> None:
+    from analysis import cluster
+
+    told = cluster.summary(run.meta)
+    if as_json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from analysis.cluster_tables import cluster_table, jobs_table
+
+    jobs = cluster.job_summaries(cluster.job_names(run.meta), run.table(cluster.JOBS, cluster.JOB_COLUMNS))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(cluster_table([told], ("policy", "quota"), str(told["name"])))
+    console.print(jobs_table(jobs))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -268,21 +268,27 @@ def _cpu(counters: Mapping[str, Any]) -> Metrics:
 
     The generator's and the collector's are per record of their own; the engine's and the broker's per record that
     the workers processed (each passes the broker twice).  A part whose CPU was not counted is left out of nothing:
-    the metric is None.
+    the metric is None.  So is that of a server, or of actors, that a pipeline does not have.
     """
     workers: Sequence[Mapping[str, Any]] = counters.get("workers") or []
     engine = _total(workers, ("app_cpu_ns", "consumer_cpu_ns", "producer_cpu_ns", "other_cpu_ns"))
     processed = _total(workers, ("records",))
     generator, collector = counters.get("generator") or {}, counters.get("collector") or {}
+    shared, server = counters.get("engine") or {}, counters.get("server") or {}
+    if engine is not None:  # what reads and writes for all workers alike
+        engine += shared.get("cpu_ns", 0)
+    unscheduled = shared.get("actors_unscheduled")
     return {
         "cpu_us_per_record_generator": _per(
             _total([generator], ("app_cpu_ns", "client_cpu_ns", "other_cpu_ns")), generator.get("records")
         ),
         "cpu_us_per_record_broker": _per((counters.get("broker") or {}).get("cpu_ns"), processed),
         "cpu_us_per_record_engine": _per(engine, processed),
+        "cpu_us_per_record_server": _per(server.get("cpu_ns"), processed),
         "cpu_us_per_record_collector": _per(
             _total([collector], ("app_cpu_ns", "consumer_cpu_ns", "other_cpu_ns")), collector.get("records")
         ),
+        "actors_unscheduled": None if unscheduled is None else float(unscheduled),
     }
 
 

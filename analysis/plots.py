@@ -19,7 +19,7 @@ import numpy as np
 #: Okabe and Ito (2008), without black and yellow, which vanish on dark and on light pages.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-_INK = "#010203"  # stands for the page's text colour until the SVG is written
+INK = "#010203"  # stands for the page's text colour until the SVG is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def curves(
     Returns:
         An `<svg>` element.
     """
-    figure, axes = _figure(4.4, 3.1)
+    figure, axes = blank(4.4, 3.1)
     for i, (label, unordered) in enumerate(series.items()):
         colour, marker = PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)]
         points = sorted(unordered, key=lambda p: p[0])
@@ -79,7 +79,7 @@ def curves(
             axes.plot([x] * len(values), values, ls="", marker=marker, ms=3, color=colour, alpha=0.45, mew=0)
         if real:
             middle = [float(np.median(v)) for _, v in real]
-            axes.plot([x for x, _ in real], middle, ls="", marker=marker, ms=6, color=colour, mec=_INK, mew=0.6)
+            axes.plot([x for x, _ in real], middle, ls="", marker=marker, ms=6, color=colour, mec=INK, mew=0.6)
         axes.plot([], [], color=colour, marker=marker, lw=1.6, ms=5, label=label)
     shown = [v for p in series.values() for _, s in p for v in (s.predicted, *s.measured) if v is not None]
     if log_y and shown and min(shown) > 0:
@@ -93,9 +93,9 @@ def curves(
         axes.set_xticks(sorted({round(x) for p in series.values() for x, _ in p}))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(visible=True, color=_INK, alpha=0.12, lw=0.6)
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.6)
-    return _svg(figure, f"{ylabel} against {xlabel}")
+    axes.grid(visible=True, color=INK, alpha=0.12, lw=0.6)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=1.6)
+    return as_svg(figure, f"{ylabel} against {xlabel}")
 
 
 def stages(bars: Mapping[str, Mapping[str, float | None]]) -> str:
@@ -107,7 +107,7 @@ def stages(bars: Mapping[str, Mapping[str, float | None]]) -> str:
     Returns:
         An `<svg>` element.
     """
-    figure, axes = _figure(4.4, 1.3 + 0.32 * len(bars))
+    figure, axes = blank(4.4, 1.3 + 0.32 * len(bars))
     names = list(dict.fromkeys(name for stages_ms in bars.values() for name in stages_ms))
     left = np.zeros(len(bars))
     for i, name in enumerate(names):
@@ -120,7 +120,7 @@ def stages(bars: Mapping[str, Mapping[str, float | None]]) -> str:
             height=0.6,
             color=PALETTE[i % len(PALETTE)],
             hatch=hatch,
-            edgecolor=_INK,
+            edgecolor=INK,
             lw=0.3,
             label=name.replace("-", " to "),
         )
@@ -133,25 +133,28 @@ def stages(bars: Mapping[str, Mapping[str, float | None]]) -> str:
         ncols=2,
         frameon=False,
         fontsize=7.5,
-        labelcolor=_INK,
+        labelcolor=INK,
     )
-    return _svg(figure, "median time of each stage")
+    return as_svg(figure, "median time of each stage")
 
 
-def _figure(width_in: float, height_in: float) -> tuple[Any, Any]:
+def blank(width_in: float, height_in: float, panels: int = 1) -> tuple[Any, Any]:
+    """A figure, and its axes; of several panels, one above the other with one x axis, a sequence of axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    ink: Any = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
+    ink: Any = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
     with mpl.rc_context({**ink, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        axes = figure.subplots()
+        axes = figure.subplots(panels, sharex=True)
     figure.patch.set_alpha(0)
-    axes.patch.set_alpha(0)
+    for each in figure.axes:
+        each.patch.set_alpha(0)
     return figure, axes
 
 
-def _svg(figure: Any, title: str) -> str:
+def as_svg(figure: Any, title: str) -> str:
+    """A figure as an `<svg>` element that refers to nothing outside it, in the page's own text colour."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
@@ -164,4 +167,4 @@ def _svg(figure: Any, title: str) -> str:
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
     title = title.replace("&", "&amp;").replace("<", "&lt;")
-    return text.replace('role="img">', f'role="img" aria-label="{title}">', 1).replace(_INK, "currentColor")
+    return text.replace('role="img">', f'role="img" aria-label="{title}">', 1).replace(INK, "currentColor")

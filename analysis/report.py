@@ -6,8 +6,6 @@ run says as a measurement; rows of a check bring both, with the prediction's int
 
 from __future__ import annotations
 
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis import plots, text
+from analysis import page, plots, text
+from analysis.cluster import is_cluster
 from analysis.metrics import stage_ms
 from analysis.plots import Sample
 from analysis.runs import Run, RunError, read_run
 from analysis.tables import RUN_METRICS, STATISTICS
 
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
 #: On the delivery callback's clock: that is the one predictions are checked on, and no millisecond floors it.
 LATENCIES = ("latency_acked_ms_p50", "latency_acked_ms_p99")
 _LATENCY_LABEL = {"latency_acked_ms_p50": "latency p50, ms", "latency_acked_ms_p99": "latency p99, ms"}
@@ -31,10 +29,10 @@ _PARALLELISM_LABEL = {"drain": "drain throughput", "sustainable": "sustainable t
 
 
 def report(run_dirs: Sequence[Path | str], check_results: Sequence[Mapping[str, Any]] | None, out: Path) -> Path:
-    """Writes the report.
+    """Writes the report; about clusters, that of `analysis.cluster_report`.
 
     Args:
-        run_dirs: Folders of runs, of either backend.
+        run_dirs: Folders of runs, of either backend, all of pipelines or all of clusters.
         check_results: Rows of a check; None without one.
         out: The HTML file; its folder is created.
 
@@ -43,17 +41,26 @@ def report(run_dirs: Sequence[Path | str], check_results: Sequence[Mapping[str, 
 
     Raises:
         RunError: A run cannot be read.
-        ValueError: Neither a run nor a row.
+        ValueError: Neither a run nor a row, or runs of both kinds.
     """
     if not run_dirs and not check_results:
         raise ValueError("nothing to report: no run and no check")
     runs = [read_run(path) for path in run_dirs]
     rows = list(check_results or ())
+    of_clusters = [run for run in runs if is_cluster(run.meta)]
+    if of_clusters:
+        from analysis.cluster_report import report as cluster_report
+
+        if rows or len(of_clusters) < len(runs):
+            raise ValueError("runs of clusters stand in a report of their own")
+        return cluster_report(runs, out)
     # Where runs and rows speak of one point, the row has the interval and the repeats.
     found = {(s.metric, s.kind, s.parallelism, s.rate_per_s): s for s in run_samples(run.meta for run in runs)}
     found |= {(s.metric, s.kind, s.parallelism, s.rate_per_s): s for s in map(check_sample, rows)}
     breakdown = {run.meta["id"] or run.path.name: _stages(run) for run in runs}
-    html = _render(
+    return page.write(
+        out,
+        "report.html.j2",
         title=", ".join(dict.fromkeys(str(run.meta["name"]) for run in runs)) or "check",
         runs=[_run_row(run) for run in runs],
         latency_columns=STATISTICS,
@@ -63,14 +70,8 @@ def report(run_dirs: Sequence[Path | str], check_results: Sequence[Mapping[str, 
         stage_plot=_stage_plot(runs, breakdown),
         outcomes=_outcomes(runs),
         check=[_check_row(row) for row in rows],
-        provenance=[_provenance(run) for run in runs],
+        provenance=[page.provenance(run) for run in runs],
     )
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(out)
-    return out
 
 
 def run_samples(metas: Iterable[Mapping[str, Any]]) -> list[Sample]:
@@ -215,15 +216,6 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, Any]:
     return {"names": used, "lines": lines}
 
 
-def _provenance(run: Run) -> dict[str, Any]:
-    meta = run.meta
-    kept = {key: meta.get(key) for key in ("started", "seed", "reason", "append_clock", "calibration")}
-    kept |= {key: meta.get(key) for key in ("versions", "fingerprint", "timing")}
-    lines = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in kept.items() if v}
-    scenario = json.dumps(meta.get("scenario") or {}, indent=1, ensure_ascii=False)
-    return {"id": meta["id"] or run.path.name, "lines": lines, "scenario": scenario}
-
-
 def _stages(run: Run) -> dict[str, float | None]:
     from scenarios.errors import ScenarioError
     from scenarios.load import from_resolved
@@ -251,11 +243,3 @@ def _stage_plot(runs: Sequence[Run], breakdown: Mapping[str, Mapping[str, float 
 
 def _parallelism(meta: Mapping[str, Any]) -> int:
     return int(((meta.get("scenario") or {}).get("engine") or {}).get("parallelism") or 0)
-
-
-def _render(**values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = text.number
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(**values)

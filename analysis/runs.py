@@ -156,6 +156,17 @@ class RunWriter:
         """
         self._write(HOST_FILE, host_table(host))
 
+    def add_table(self, name: str, columns: Columns) -> None:
+        """Writes a table of another name, `<name>.parquet`, whole.
+
+        Args:
+            name: Of the file, without its ending.
+            columns: Arrays or lists of one length.
+        """
+        import pyarrow as pa
+
+        self._write(f"{name}.parquet", pa.table({column: pa.array(values) for column, values in columns.items()}))
+
     def finish(self, meta: Mapping[str, Any]) -> Path:
         """Writes run.json and gives the run its name.
 
@@ -245,6 +256,14 @@ class Run:
 
             return pd.DataFrame({c: [] for c in HOST_COLUMNS})
         return self._frame(HOST_FILE, HOST_COLUMNS, tuple(c for c in HOST_COLUMNS if c not in HOST_TEXT))
+
+    def table(self, name: str, columns: tuple[str, ...]) -> Any:
+        """Another table of the run, `<name>.parquet`, as a pandas DataFrame.
+
+        Raises:
+            RunError: The file is missing, damaged, or lacks one of the columns.
+        """
+        return self._frame(f"{name}.parquet", columns, ())
 
     def _frame(self, name: str, columns: tuple[str, ...], integers: tuple[str, ...]) -> Any:
         import pandas as pd

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.planner import planner_command
+
 app = typer.Typer(
     add_completion=False, invoke_without_command=True, pretty_exceptions_enable=False, help="How fast Weir is here."
 )
@@ -18,7 +20,12 @@ def _list(context: typer.Context) -> None:
     """How fast Weir is here.  Without a command: the list of benchmarks."""
     if context.invoked_subcommand is None:
         print("simulator  records a second of the compiled loop, and of SimPy on the same pipeline")
+        print("cluster    requests a second of many jobs under one quota, and of a SimPy model of the same cluster")
+        print("planner    how fast the planner's estimator is, against SimPy, and how long plans take")
         print("\npython -m benchmarks NAME [--json]")
+
+
+app.command("planner")(planner_command)
 
 
 @app.command()
@@ -43,6 +50,29 @@ def simulator(
             print(json.dumps(found, indent=1))
         else:
             _show(found)
+
+
+@app.command()
+def cluster(
+    rounds: Annotated[int, typer.Option(min=1, help="Of each by turns; medians are shown.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Time six hours of ten jobs under one quota, and SimPy on their first minutes."""
+    from benchmarks.cluster import benchmark
+
+    found = benchmark(rounds, lambda line: print(line, file=sys.stderr, flush=True))
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    for what, name in (
+        ("loop", "loop"),
+        ("with arrivals and metrics", "loop_with_arrivals_and_metrics"),
+        ("SimPy", "simpy"),
+    ):
+        each = found[name]
+        print(f"{what}: {each['requests']:,} requests in {each['cpu_s']:.2f} CPU s, {each['requests_per_s']:,.0f}/s")
+    equal = "equal" if found["latencies_equal"] else "not equal"
+    print(f"ratio {found['ratio']:,.0f} (latencies {equal}); peak memory {found['peak_bytes'] / 1e6:,.0f} MB")
 
 
 def _show(found: dict[str, Any]) -> None:

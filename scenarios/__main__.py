@@ -22,13 +22,13 @@ def validate(
 ) -> None:
     """Check scenario files; exit code 2 and where to look if one is wrong."""
     from scenarios.errors import ScenarioError
-    from scenarios.load import expand
+    from scenarios.load import expand_any
 
     wrong = False
     with reported():
         for file in files:
             try:
-                points = expand(file, sets or [])
+                points = expand_any(file, sets or [])
             except ScenarioError as error:
                 print(error, file=sys.stderr)
                 wrong = True
@@ -42,12 +42,14 @@ def validate(
 
 
 @app.command()
-def defaults() -> None:
+def defaults(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of a scenario with jobs instead.")] = False,
+) -> None:
     """Print every setting with its default, as commented YAML."""
     from scenarios.defaults import defaults_yaml
 
     with reported():
-        print(defaults_yaml(), end="")
+        print(defaults_yaml(cluster=cluster), end="")
 
 
 @app.command()

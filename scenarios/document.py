@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.errors import ScenarioError
-from scenarios.schema import ARRIVAL_FIELDS
+from scenarios.schema import ARRIVAL_FIELDS, ENGINE_FIELDS, SERVING_FIELDS
 
 Keys = tuple[str | int, ...]
 
@@ -20,6 +20,14 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 40
 ARRIVAL: Keys = ("workload", "arrival")
+#: Sections whose kind decides which of their fields are read: the fields of each kind, and the kind by default.
+KINDS: dict[Keys, tuple[dict[str, tuple[str, ...]], str]] = {
+    ARRIVAL: (ARRIVAL_FIELDS, "constant"),
+    ("engine",): (ENGINE_FIELDS, "python"),
+    ("serving",): (SERVING_FIELDS, "embedded"),
+}
+#: Sections that one word may stand for, and the key of theirs that it is the value of.
+WORDS: dict[Keys, str] = {("model",): "name", ("policy",): "name"}
 
 
 @dataclass(frozen=True)
@@ -68,21 +76,43 @@ class Document:
         """A copy whose data can be changed."""
         return replace(self, data=copy.deepcopy(self.data), keys=dict(self.keys), values=dict(self.values))
 
+    def as_written(self, path: Keys) -> Keys:
+        """A path of validated data as one of the document: an item that was written without its list has no index."""
+        current: Any = self.data
+        found: Keys = ()
+        for part in path:
+            if isinstance(part, int) and not isinstance(current, list):
+                continue
+            found = (*found, part)
+            try:
+                current = current[part]
+            except (LookupError, TypeError):
+                current = None
+        return found
+
+    def spell_out(self) -> None:
+        """Make each word that stands for a section a mapping, so that whatever is laid over it merges."""
+        for section, key in WORDS.items():
+            value = self.get(section)
+            if isinstance(value, str):
+                place = self.values[section]
+                self.data[str(section[0])] = {key: value}
+                self.keys[(*section, key)] = self.values[(*section, key)] = place
+
     def put(self, path: Keys, value: Any, place: Place) -> None:
         """Set one value; None removes it.
 
         Raises:
             ScenarioError: Something on the way is not a mapping.
         """
-        if path == (*ARRIVAL, "kind"):
-            self.drop_unused(value)
+        path = meant(path, value)
+        if path[-1] == "kind" and path[:-1] in KINDS:
+            self.drop_unused(path[:-1], value)
         parent: Any = self.data
         for depth, part in enumerate(path[:-1]):
             if parent.get(part) is None:
                 parent[part] = {}
                 self.values[path[: depth + 1]] = self.keys[path[: depth + 1]] = place
-            elif part == "model" and depth == 0 and isinstance(parent[part], str):
-                parent[part] = {"name": parent[part]}
             if not isinstance(parent[part], dict):
                 message = f"{dotted(path[: depth + 1])} is not a mapping, so it has no {path[depth + 1]}"
                 raise ScenarioError(place.file, place.line, place.column, dotted(path), message)
@@ -98,9 +128,10 @@ class Document:
         """This document with another laid over it: mappings merge, anything else is replaced, a null removes."""
         merged = self.copy()
         merged.file = child.file
-        new_kind = child.get((*ARRIVAL, "kind"))
-        if new_kind is not None:
-            merged.drop_unused(new_kind)
+        for section in KINDS:
+            new_kind = child.get((*section, "kind"))
+            if new_kind is not None:
+                merged.drop_unused(section, new_kind)
         merged.lay(child, child.data, merged.data, ())
         if () in child.values:
             merged.values[()] = child.values[()]
@@ -127,15 +158,21 @@ class Document:
             for found in [found for found in places if found[: len(path)] == path]:
                 del places[found]
 
-    def drop_unused(self, kind: Any) -> None:
-        """Another arrival kind: what only the old one reads does not come along."""
-        arrival = self.get(ARRIVAL)
-        if not isinstance(arrival, dict) or kind not in ARRIVAL_FIELDS or arrival.get("kind", "constant") == kind:
+    def drop_unused(self, section: Keys, kind: Any) -> None:
+        """Another kind of arrivals, engine or server: what only the old one reads does not come along."""
+        data = self.get(section)
+        fields, standard = KINDS[section]
+        if not isinstance(data, dict) or kind not in fields or data.get("kind", standard) == kind:
             return
-        for name in [name for name in arrival if name != "kind" and name not in ARRIVAL_FIELDS[kind]]:
-            if name in ARRIVAL_FIELDS.get(str(arrival.get("kind", "constant")), ()):
-                del arrival[name]
-                self._forget((*ARRIVAL, name))
+        for name in [name for name in data if name != "kind" and name not in fields[kind]]:
+            if name in fields.get(str(data.get("kind", standard)), ()):
+                del data[name]
+                self._forget((*section, name))
+
+
+def meant(path: Keys, value: Any) -> Keys:
+    """The path of what a value says: a word that stands for a section is one key of it."""
+    return (*path, WORDS[path]) if path in WORDS and isinstance(value, str) else path
 
 
 def dotted(path: Keys) -> str:

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from scenarios import registry
-from scenarios.units import COUNT, DURATION, NUMBER, RATE, SIZE, Dimension, UnitError
+from scenarios.units import COUNT, DURATION, NUMBER, RATE, SECONDS, SIZE, Dimension, UnitError
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -100,16 +100,53 @@ class RegistryWord:
 
 
 @dataclass(frozen=True)
+class Word:
+    """One word of a fixed list that is kept elsewhere."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: Any) -> str:
+        """The word, if it is on the list."""
+        if value not in self.words or not isinstance(value, str):
+            raise problem(listed(f"{value!r} is not allowed", str(value), self.words))
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
+
+@dataclass(frozen=True)
+class OneOrMany:
+    """A list whose only item may also be written without the list."""
+
+    def expand(self, value: Any) -> Any:
+        """A list unchanged, anything else as a list of one."""
+        return value if isinstance(value, list | tuple) else [value]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.expand, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = handler(schema)
+        return {"anyOf": [many["items"], many]}
+
+
+@dataclass(frozen=True)
 class Shorthand:
     """A mapping that may also be written as one word: `model: ffnn` for `model: {name: ffnn}`.
 
     Attributes:
         key: Key of the mapping the word stands for; where it is empty the word itself is the key, of an empty mapping.
         words: The words allowed; empty for any.
+        rest: What else the mapping holds then, as (key, value).
     """
 
     key: str
     words: tuple[str, ...] = ()
+    rest: tuple[tuple[str, Any], ...] = ()
 
     def expand(self, value: Any) -> Any:
         """The mapping a word stands for; anything else unchanged."""
@@ -117,7 +154,7 @@ class Shorthand:
             return value
         if self.words and value not in self.words:
             raise problem(listed(f"{value!r} is not known here", value, self.words) + ", or a mapping")
-        return {self.key: value} if self.key else {value: {}}
+        return {self.key: value, **dict(self.rest)} if self.key else {value: {}}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self.expand, handler(source))
@@ -163,6 +200,8 @@ Duration = Annotated[int, Quantity(DURATION, 0, 24 * HOUR)]
 LongDuration = Annotated[int, Quantity(DURATION, 1, 7 * 24 * HOUR)]
 Step = Annotated[int, Quantity(DURATION, MS, 24 * HOUR)]
 Unit = Annotated[int, Quantity(DURATION, 1, 24 * HOUR)]
+Seconds = Annotated[float, Quantity(SECONDS, 0.0, 86_400.0)]
+PositiveSeconds = Annotated[float, Quantity(SECONDS, 1e-6, 86_400.0)]
 Rate = Annotated[float, Quantity(RATE, 0.0, 1e8, _SLOW)]
 PositiveRate = Annotated[float, Quantity(RATE, 1e-6, 1e8, _SLOW)]
 Size = Annotated[int, Quantity(SIZE, 1, GIB)]
@@ -179,5 +218,10 @@ Repeats = Annotated[int, Quantity(COUNT, 1, 1_000)]
 Seed = Annotated[int, Quantity(COUNT, 0, 2**63 - 1)]
 Factor = Annotated[float, Quantity(NUMBER, 0.0, 100.0)]
 Variation = Annotated[float, Quantity(NUMBER, 0.01, 100.0)]
+Cpus = Annotated[float, Quantity(NUMBER, 0.0, 1e6)]
 Scale = Annotated[float, Quantity(NUMBER, 1e-6, 1e6)]
+Weight = Annotated[float, Quantity(NUMBER, 0.0, 1e6)]
+Spread = Annotated[float, Quantity(NUMBER, 0.0, 10.0)]
+Share = Annotated[float, Quantity(NUMBER, 0.001, 0.999)]
+Natural = Annotated[int, Quantity(COUNT, 0, 1_000_000)]
 ErrorBound = Annotated[float, Quantity(NUMBER, 1e-6, 10.0)]

@@ -1,28 +1,51 @@
-"""The JSON Schema of a scenario file, from the same types that validate it, with defaults as text with units."""
+"""The JSON Schema of scenario files, from the same types that validate them, with defaults as text with units.
+
+A file is of the kind whose marks it has; one that has none but extends another may be of any kind.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from scenarios.convert import field_text
-from scenarios.schema import ScenarioFile, Section, section_of, sweepable
+from scenarios.language import Language
+from scenarios.load import LANGUAGES
+from scenarios.schema import Section, section_of, sweepable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
     """The schema as a JSON-able mapping."""
-    schema = ScenarioFile.model_json_schema()
-    _defaults_as_text(ScenarioFile, schema["properties"], schema["$defs"])
+    definitions: dict[str, Any] = {}
+    for language in LANGUAGES:
+        schema = _of(language)
+        definitions |= schema.pop("$defs") | {language.root.__name__: schema}
+    kinds = [{"$ref": f"#/$defs/{language.root.__name__}"} for language in LANGUAGES]
+    found: dict[str, Any] = {"if": {"required": ["extends"]}, "then": {"anyOf": kinds}, "else": kinds[-1]}
+    for language, kind in reversed(list(zip(LANGUAGES, kinds, strict=True))):
+        if language.marks:
+            marked = {"anyOf": [{"required": [mark]} for mark in language.marks]}
+            found = {"if": marked, "then": kind, "else": found}
+    return {"$schema": DIALECT, "title": "Weir scenario", **found, "$defs": definitions}
+
+
+def _of(language: Language) -> dict[str, Any]:
+    root = language.root
+    schema = root.model_json_schema()
+    _defaults_as_text(root, schema["properties"], schema["$defs"])
+    for part in (schema, *schema["$defs"].values()):
+        part.pop("required", None)  # it may stand in a file that is extended
+    values = {"type": ["array", "null"], "minItems": 1}
     schema["properties"]["sweep"] = {
         "type": "object",
-        "description": ScenarioFile.model_fields["sweep"].description,
-        "properties": {key: {"type": ["array", "null"], "minItems": 1} for key in sweepable()}
-        | {"repeats": {"type": "integer", "minimum": 1}},
-        "patternProperties": {r"^hosts\.": {"type": ["array", "null"], "minItems": 1}},
+        "description": root.model_fields["sweep"].description,
+        "properties": dict.fromkeys(sweepable(root), values) | {"repeats": {"type": "integer", "minimum": 1}},
+        "patternProperties": {rf"^{re.escape(key)}": values for key in language.open_keys},
         "additionalProperties": False,
     }
-    return {"$schema": DIALECT} | schema | {"title": "Weir scenario"}
+    return schema
 
 
 def _defaults_as_text(section: type[Section], properties: dict[str, Any], definitions: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""From a file to a `Scenario`, with every error told by file, line, column and key.
+"""From a file to a `Scenario`, a `ClusterScenario` or a `PlanScenario`, every error told by file, line, column and key.
+
+A file with `jobs:` (or `cluster:`) is of a cluster, one with `menu:` (or `pipeline:`) of a plan, any other of a
+pipeline: `load`, `expand` and `from_resolved` want a pipeline, `load_any`, `expand_any` and `any_from_resolved` take
+them all.
 
 The way: read the YAML with its places, follow `extends:`, put in each `--set`, take out `sweep:`, validate against the
 schema, then against the rules, then convert to the spec.  Each value of a sweep goes the same way once when the file
@@ -13,20 +17,26 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from scenarios import convert, rules, schema, spec
-from scenarios.document import ARRIVAL, Document, Keys, Place, parse_value, read_file
+from scenarios import cluster_load, convert, plan_load, rules, schema, spec
+from scenarios.cluster_spec import ClusterScenario
+from scenarios.document import ARRIVAL, Document, Keys, Place, meant, parse_value, read_file
 from scenarios.errors import ScenarioError, together
 from scenarios.fields import nearest
+from scenarios.language import Bounds, Language
 from scenarios.messages import elsewhere, told
+from scenarios.metric_names import METRIC_NAMES
+from scenarios.plan_spec import PlanScenario
 from scenarios.schema import sweepable
 
 MAX_POINTS = 10_000  # of one sweep
 SET = "--set"
 TRACE: Keys = (*ARRIVAL, "path")
+
+AnyScenario: TypeAlias = spec.Scenario | ClusterScenario | PlanScenario
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +61,11 @@ def load(path: str | Path, sets: Sequence[str] = ()) -> spec.Scenario:
         ScenarioError: Anything wrong in the file, in a file it extends, in its trace, or in a `--set`; all that were
             found in one pass.
     """
+    return as_pipeline(load_any(path, sets), str(path))
+
+
+def load_any(path: str | Path, sets: Sequence[str] = ()) -> AnyScenario:
+    """As `load`, of any kind."""
     return _scenario(*_checked(_document(path, sets)))
 
 
@@ -64,21 +79,28 @@ def expand(path: str | Path, sets: Sequence[str] = ()) -> list[tuple[dict[str, A
     Raises:
         ScenarioError: As `load`, and a combination of swept values that cannot be.
     """
+    return [(swept, as_pipeline(scenario, str(path))) for swept, scenario in expand_any(path, sets)]
+
+
+def expand_any(path: str | Path, sets: Sequence[str] = ()) -> list[tuple[dict[str, Any], AnyScenario]]:
+    """As `expand`, of any kind."""
     document, sweep = _checked(_document(path, sets))
     points = []
     for chosen in itertools.product(*sweep.values.values()):
         point = document.copy()
         for key, value in zip(sweep.values, chosen, strict=True):
             point.put(tuple(key.split(".")), value, _value_place(document, key, sweep.values[key].index(value)))
-        _resolve_trace(point)
+        _resolve_files(point)
         scenario = _scenario(point, dataclasses.replace(sweep, values={}))
         points.append((dict(zip(sweep.values, chosen, strict=True)), scenario))
     return points
 
 
-def resolved(scenario: spec.Scenario) -> dict[str, Any]:
+def resolved(scenario: AnyScenario) -> dict[str, Any]:
     """The full JSON-able form, every setting with its unit, that `from_resolved` reads back to an equal scenario."""
-    return convert.to_text(scenario)
+    if isinstance(scenario, ClusterScenario):
+        return cluster_load.to_text(scenario)
+    return plan_load.to_text(scenario) if isinstance(scenario, PlanScenario) else convert.to_text(scenario)
 
 
 def from_resolved(data: Mapping[str, Any], file: str = "resolved scenario") -> spec.Scenario:
@@ -91,6 +113,11 @@ def from_resolved(data: Mapping[str, Any], file: str = "resolved scenario") -> s
     Raises:
         ScenarioError: It is not such a form.
     """
+    return as_pipeline(any_from_resolved(data, file), file)
+
+
+def any_from_resolved(data: Mapping[str, Any], file: str = "resolved scenario") -> AnyScenario:
+    """As `from_resolved`, of any kind."""
     document = Document(file, dict(data)).copy()
     sweep = _take_sweep(document)
     if sweep.errors:
@@ -98,16 +125,39 @@ def from_resolved(data: Mapping[str, Any], file: str = "resolved scenario") -> s
     return _scenario(document, sweep, traces=False)
 
 
+def as_pipeline(scenario: AnyScenario, file: str) -> spec.Scenario:
+    """The scenario, if it is of a pipeline.
+
+    Args:
+        scenario: Of any kind.
+        file: What the error names.
+
+    Raises:
+        ScenarioError: It is of another kind.
+    """
+    if isinstance(scenario, ClusterScenario):
+        message = "is of a cluster (it has jobs); only sim run, sim sweep and real run take that"
+        raise ScenarioError(file, None, None, "", message)
+    if isinstance(scenario, PlanScenario):
+        raise ScenarioError(file, None, None, "", "is of a plan (it has a menu); only python -m sim plan takes that")
+    return scenario
+
+
+def _language(document: Document) -> Language:
+    return next(language for language in LANGUAGES if not language.marks or document.data.keys() & language.marks)
+
+
 def _document(path: str | Path, sets: Sequence[str]) -> Document:
     document = _read(Path(path), ())
     for text in sets:
         _put_set(document, text)
-    _resolve_trace(document)
+    _resolve_files(document)
     return document
 
 
 def _read(path: Path, above: tuple[Path, ...], asked_by: ScenarioError | None = None) -> Document:
     document = read_file(path, asked_by)
+    document.spell_out()
     own_name = document.data.setdefault("name", _stem(path))
     base = document.data.get("extends")
     if base is None:
@@ -147,28 +197,33 @@ def _put_set(document: Document, text: str) -> None:
     path: Keys = ("sweep", key.partition(".")[2]) if parts[0] == "sweep" and len(parts) > 1 else tuple(parts)
     document.put(path, value, Place(SET))
     sweep = document.data.get("sweep")
-    if path[0] != "sweep" and isinstance(sweep, dict) and key in sweep:
-        del sweep[key]
-
-
-def _resolve_trace(document: Document) -> None:
-    """A trace's path is relative to the file that names it (of a `--set`, to the current directory)."""
-    written = document.get(TRACE)
-    if not isinstance(written, str) or not written or "\0" in written:
+    if path[0] == "sweep" or not isinstance(sweep, dict):
         return
-    place = document.values.get(TRACE, Place(document.file))
-    folder = Path() if place.file == SET else Path(place.file).parent
-    document.get(ARRIVAL)["path"] = str((folder / written).resolve())
+    for swept, values in list(sweep.items()):
+        example = values[0] if isinstance(values, list) and values else None
+        if swept == key or meant(tuple(swept.split(".")), example) == meant(path, value):
+            del sweep[swept]
+
+
+def _resolve_files(document: Document) -> None:
+    """A trace's path is relative to the file that names it (of a `--set`, to the current directory)."""
+    for keys in _language(document).files:
+        written = document.get(keys)
+        if not isinstance(written, str) or not written or "\0" in written:
+            continue
+        place = document.values.get(keys, Place(document.file))
+        folder = Path() if place.file == SET else Path(place.file).parent
+        document.get(keys[:-1])[keys[-1]] = str((folder / written).resolve())
 
 
 def _checked(document: Document) -> tuple[Document, _Sweep]:
     """The document without its sweep, and the sweep, every value of it tried."""
     sweep = _take_sweep(document)
     for key, values in sweep.values.items():
-        keys = tuple(key.split("."))
+        keys = meant(tuple(key.split(".")), values[0])
         if document.get(keys) is None:
             document.put(keys, values[0], _value_place(document, key, 0))
-    _resolve_trace(document)
+    _resolve_files(document)
     _, _, errors = _validate(document, traces=True)
     errors = sweep.errors + errors
     if not errors:
@@ -188,7 +243,7 @@ def _try(document: Document, key: str, at: int, value: Any) -> list[ScenarioErro
         trial.put(tuple(key.split(".")), value, place)
     except ScenarioError as error:
         return [ScenarioError(place.file, place.line, place.column, path, error.message)]
-    _resolve_trace(trial)
+    _resolve_files(trial)
     return [
         ScenarioError(
             place.file,
@@ -211,6 +266,8 @@ def _value_place(document: Document, key: str, at: int) -> Place:
 def _take_sweep(document: Document) -> _Sweep:
     """Cut `sweep:` out of a document (its places stay) and check its shape."""
     sweep = _Sweep({}, 1, [])
+    language = _language(document)
+    allowed = sweepable(language.root)
     section = document.data.pop("sweep", None)
     if section is None:
         return sweep
@@ -222,9 +279,9 @@ def _take_sweep(document: Document) -> _Sweep:
         path = ("sweep", key)
         if key == "repeats":
             sweep = _with_repeats(sweep, document, values)
-        elif key not in (allowed := sweepable()) and not key.startswith("hosts."):
-            hint = nearest(key, allowed) or elsewhere(key)
-            message = f"no such key to sweep; {hint or 'write a dotted key, such as engine.parallelism'}"
+        elif key not in allowed and not key.startswith(language.open_keys):
+            hint = nearest(key, allowed) or elsewhere(key, language.root)
+            message = f"no such key to sweep; {hint or f'write a dotted key, such as {language.swept_example}'}"
             sweep.errors.append(document.error(path, message, at_key=True))
         elif not isinstance(values, list) or not values:
             sweep.errors.append(document.error(path, "must be a list of values, such as [1, 2, 4]"))
@@ -249,36 +306,41 @@ def _with_repeats(sweep: _Sweep, document: Document, value: Any) -> _Sweep:
         return sweep
 
 
-def _scenario(document: Document, sweep: _Sweep, *, traces: bool = True) -> spec.Scenario:
+def _scenario(document: Document, sweep: _Sweep, *, traces: bool = True) -> AnyScenario:
     file, bounds, errors = _validate(document, traces=traces)
     if file is None or errors:
         raise together(_in_order(errors))
-    return dataclasses.replace(convert.to_scenario(file, bounds, sweep.repeats), sweep=dict(sweep.values))
+    scenario: AnyScenario = _language(document).to_spec(file, bounds, sweep.repeats)
+    return dataclasses.replace(scenario, sweep=dict(sweep.values))
 
 
-def _validate(
-    document: Document, *, traces: bool
-) -> tuple[schema.ScenarioFile | None, dict[str, tuple[spec.Bound, ...]], list[ScenarioError]]:
-    """The validated file and its bounds, and all that is wrong with it."""
+def _validate(document: Document, *, traces: bool) -> tuple[Any, Bounds, list[ScenarioError]]:
+    """The validated file (None where it is none) and its bounds, and all that is wrong with it."""
+    language = _language(document)
     try:
-        file = schema.ScenarioFile.model_validate(document.data)
+        file = language.root.model_validate(document.data)
     except ValidationError as error:
-        return None, {}, [told(document, dict(item)) for item in error.errors(include_url=False)]
-    found = list(rules.problems(file))
-    bounds = {}
-    for section in ("slo", "expect"):
-        bounds[section], wrong = rules.read_bounds(section, getattr(file, section))
+        items = [dict(item) for item in error.errors(include_url=False)]
+        # A list that is too short for want of its wrong items: they are told themselves.
+        items = [item for item in items if not (item["type"] == "too_short" and item["input"])]
+        return None, {}, [told(document, item, language.root) for item in items]
+    found = list(language.problems(file))
+    bounds: Bounds = {}
+    for section, names in language.bounds.items():
+        bounds[section], wrong = rules.read_bounds(section, getattr(file, section), names)
         found += wrong
-    errors = [document.error(path, message, at_key=at_key) for path, message, at_key in found]
-    if traces and not errors and file.workload.arrival.path is not None:
-        errors += _trace_errors(document, file.workload.arrival)
+    errors = [document.error(document.as_written(path), text, at_key=at_key) for path, text, at_key in found]
+    if traces and not errors:
+        errors = language.file_errors(document, file)
     return file, bounds, errors
 
 
-def _trace_errors(document: Document, arrival: schema.Arrival) -> list[ScenarioError]:
+def _trace_errors(document: Document, file: schema.ScenarioFile) -> list[ScenarioError]:
     from scenarios import traces
 
-    assert arrival.path is not None
+    arrival = file.workload.arrival
+    if arrival.path is None:
+        return []
     try:
         if "\0" in arrival.path or not Path(arrival.path).is_file():
             return [document.error(TRACE, f"no such file: {arrival.path!r}")]
@@ -292,3 +354,18 @@ def _trace_errors(document: Document, arrival: schema.Arrival) -> list[ScenarioE
 
 def _in_order(errors: list[ScenarioError]) -> list[ScenarioError]:
     return sorted(errors, key=lambda error: (error.file, error.line or 0, error.column or 0))
+
+
+PIPELINE = Language(
+    root=schema.ScenarioFile,
+    marks=(),
+    bounds={"slo": METRIC_NAMES, "expect": METRIC_NAMES},
+    open_keys=("hosts.",),
+    swept_example="engine.parallelism",
+    files=(TRACE,),
+    problems=rules.problems,
+    file_errors=_trace_errors,
+    to_spec=convert.to_scenario,
+)
+#: In the order in which a file is held against their marks.
+LANGUAGES = (cluster_load.CLUSTER, plan_load.PLAN, PIPELINE)

@@ -8,22 +8,28 @@ from typing import Any
 from scenarios.document import Document, Keys
 from scenarios.errors import ScenarioError
 from scenarios.fields import listed, nearest
-from scenarios.schema import dotted_keys, keys_at
+from scenarios.schema import ScenarioFile, Section, dotted_keys, keys_at
 
 
-def told(document: Document, item: dict[str, Any]) -> ScenarioError:
-    """One error of pydantic in this project's words, at its place."""
-    path: Keys = tuple(item["loc"])
+def told(document: Document, item: dict[str, Any], root: type[Section] = ScenarioFile) -> ScenarioError:
+    """One error of pydantic in this project's words, at its place.
+
+    Args:
+        document: What was validated.
+        item: Of pydantic's `errors()`.
+        root: What it was validated as.
+    """
+    path = document.as_written(tuple(item["loc"]))
     kind, value, context = item["type"], item["input"], item.get("ctx") or {}
     if kind == "extra_forbidden":
-        return document.error(path, _unknown_key(path), at_key=True)
+        return document.error(path, _unknown_key(path, root), at_key=True)
     if kind == "missing":
         return document.error(path, "is missing")
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         return document.error(path, listed(f"{_short(value)} is not allowed", str(value), words))
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        keys = keys_at(path)
+        keys = keys_at(path, root)
         which = f" of {', '.join(keys)}" if keys else ""
         return document.error(path, f"{'empty, ' if value is None else f'{_short(value)} is '}not a mapping{which}")
     if kind in ("tuple_type", "list_type"):
@@ -42,18 +48,18 @@ def told(document: Document, item: dict[str, Any]) -> ScenarioError:
     return document.error(path, str(item["msg"]))
 
 
-def _unknown_key(path: Keys) -> str:
-    allowed = keys_at(path[:-1])
+def _unknown_key(path: Keys, root: type[Section]) -> str:
+    allowed = keys_at(path[:-1], root)
     word = str(path[-1])
-    hint = nearest(word, allowed) or elsewhere(word)
+    hint = nearest(word, allowed) or elsewhere(word, root)
     parts = (hint, f"allowed: {', '.join(allowed)}" if allowed else "")
     return "; ".join(part for part in ("unknown key", " ".join(part for part in parts if part)) if part)
 
 
-def elsewhere(word: str) -> str:
+def elsewhere(word: str, root: type[Section] = ScenarioFile) -> str:
     """The full key, where the word is one of another section."""
     leaf = word.rpartition(".")[2]
-    found = [key for key in dotted_keys() if key.rpartition(".")[2] == leaf]
+    found = [key for key in dotted_keys(root) if key.rpartition(".")[2] == leaf]
     return f"did you mean {' or '.join(repr(key) for key in found[:3])}?" if found else ""
 
 

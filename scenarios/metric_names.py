@@ -12,7 +12,7 @@ from scenarios import units
 from scenarios.units import UnitError
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "p999")
-PARTS = ("generator", "broker", "engine", "collector")
+PARTS = ("generator", "broker", "engine", "server", "collector")
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,19 @@ def _all() -> dict[str, MetricName]:
         MetricName("lag_slope", "/s", "lag_slope_per_s"),
         MetricName("lag_max", "", "lag_max"),
         MetricName("generator_lag_p99", "ms", "generator_lag_ms_p99"),
+        MetricName("actors_unscheduled", "", "actors_unscheduled"),
     ]
     names += [MetricName(f"cpu_per_record_{part}", "us", f"cpu_us_per_record_{part}") for part in PARTS]
     return {name.word: name for name in names}
 
 
 METRIC_NAMES: dict[str, MetricName] = _all()
+
+#: Of a cluster scenario: named as in its results.
+CLUSTER_METRIC_NAMES: dict[str, MetricName] = {
+    word: MetricName(word, "ms" if word.endswith("_ms") else "", word, upper=word != "slo_rate")
+    for word in (
+        *("violation_rate", "cluster_violation_rate", "lost_utility", "lost_effective_utility", "slo_rate"),
+        *("mean_ms", "p99_ms", "drops", "replicas_mean", "scale_outs", "scale_ins", "decisions", "recovery_s"),
+    )
+}

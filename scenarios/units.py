@@ -28,7 +28,7 @@ class Dimension:
     Attributes:
         name: For messages: ``duration``.
         units: Unit word -> its size in the base unit; empty when a bare number is meant.
-        written: Units used for writing, largest first.
+        written: Units used for writing, largest first; of a dimension that is not whole, below 1 only.
         base: Unit word of the base unit; empty for a bare number.
         suffix: What a name in base units ends with (``_ns``).
         whole: The value is an integer in base units.
@@ -78,6 +78,10 @@ class Dimension:
         if not self.units:
             return value
         if not self.whole:
+            for unit in self.written if 0 < abs(value) < 1 else ():
+                text = f"{_number_text(round(value / float(self.units[unit]), 9))} {unit}"
+                if self.parse(text) == value:
+                    return text
             return f"{_number_text(value)} {self.base}"
         if value == 0:
             return f"0 {self.base if self.name == 'size' else 's'}"
@@ -141,10 +145,19 @@ DURATION = Dimension(
     True,
     "100 ms",
 )
+SECONDS = Dimension(
+    "duration",
+    {word: size / 1_000_000_000 for word, size in DURATION.units.items()},
+    ("ms",),
+    "s",
+    "_s",
+    False,
+    "720 ms",
+)
 RATE = Dimension(
     "rate",
     {"/s": Fraction(1), "/min": Fraction(1, 60), "/h": Fraction(1, 3600)},
-    ("/s",),
+    (),
     "/s",
     "_per_s",
     False,

@@ -9,28 +9,22 @@ draws of two configurations pair.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from analysis import crayfish
 from analysis.columns import VERDICTS
 from scenarios import load
 from scenarios.spec import Scenario
-from sim import cores, store
+from sim import kept, store
 from sim.costs import Calibration
+from sim.kept import Progress
 
-#: progress(simulations done, simulations in all)
-Progress = Callable[[int, int], None]
-#: Where finished simulations are kept, in the folder of runs.
-FOLDER = Path(".cache") / "sweep"
-_SOURCES = ("analysis", "control", "scenarios", "sim")
+FOLDER = kept.FOLDER
 _KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting")
+_PROTOCOL = "protocol"  # what the scenario's `protocol` measures; None without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +57,10 @@ class Point:
         """The object of `--json`: metrics are medians over the repeats, the accounting is their sum."""
         found = self._spread()
         counts = [r["accounting"] for r in self.repeats]
+        asked = self.scenario.protocol is not None
         return {
             **self.swept,
+            **(crayfish.summary(self.scenario, [r[_PROTOCOL] for r in self.repeats]) if asked else {}),
             "name": self.scenario.name,
             "seed": self.scenario.workload.seed,
             "repeats": len(self.repeats),
@@ -129,16 +125,7 @@ def sweep(
             one = seeded(scenario, repeat)
             jobs.append(Job(one, calibration, backend, folder / f"{identity(one, calibration, backend)}.json"))
             owner.append(at)
-    found: dict[int, dict[str, Any]] = {}
-    if not fresh:
-        found = {i: kept for i, job in enumerate(jobs) if (kept := _kept(job.file)) is not None}
-    tell = progress or (lambda _done, _total: None)
-    tell(len(found), len(jobs))
-    missing = [i for i in range(len(jobs)) if i not in found]
-    with closing(cores.spread(run_job, [jobs[i] for i in missing], processes)) as results:
-        for place, result in results:
-            found[missing[place]] = result
-            tell(len(found), len(jobs))
+    found = kept.results(run_job, jobs, (*_KEPT, _PROTOCOL), processes=processes, fresh=fresh, progress=progress)
     repeats: list[list[dict[str, Any]]] = [[] for _ in points]
     for i, at in enumerate(owner):
         repeats[at].append(found[i])
@@ -158,15 +145,9 @@ def run_job(job: Job) -> dict[str, Any]:
     """Simulates and keeps one job; called in a worker."""
     from sim.run import simulate
 
-    meta = simulate(job.scenario, job.calibration, backend=job.backend).meta
-    # By way of JSON, so that a result is the same whether it was kept or not.
-    text = json.dumps({key: meta[key] for key in _KEPT}, allow_nan=False)
-    job.file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.file.with_name(f"{job.file.name}.tmp-{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(job.file)
-    result: dict[str, Any] = json.loads(text)
-    return result
+    result = simulate(job.scenario, job.calibration, backend=job.backend)
+    measured = None if job.scenario.protocol is None else crayfish.protocol(result.records)
+    return kept.keep(job.file, {**{key: result.meta[key] for key in _KEPT}, _PROTOCOL: measured})
 
 
 def identity(scenario: Scenario, calibration: Calibration, *more: object) -> str:
@@ -174,29 +155,5 @@ def identity(scenario: Scenario, calibration: Calibration, *more: object) -> str
     plain = dataclasses.replace(
         scenario, name="", slo=(), expect=(), sweep={}, repeats=1, calibration=None, profile=None, check=None
     )
-    told = [load.resolved(plain), _trace(scenario), store.digest(calibration), sources(), *map(str, more)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@cache
-def sources() -> str:
-    """Hash of every source a result depends on."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for room in _SOURCES:
-        for path in sorted((root / room).rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _trace(scenario: Scenario) -> str | None:
-    path = scenario.workload.arrival.path
-    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _kept(file: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and all(key in found for key in _KEPT) else None
+    trace = kept.digest(scenario.workload.arrival.path)
+    return kept.identity(load.resolved(plain), trace, store.digest(calibration), *map(str, more))

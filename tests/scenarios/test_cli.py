@@ -12,9 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from scenarios.cli import reported
+from scenarios.cluster_schema import ClusterFile
 from scenarios.defaults import defaults_yaml
 from scenarios.errors import ScenarioError
-from scenarios.load import load
+from scenarios.load import load, load_any
 from scenarios.schema import dotted_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +40,11 @@ def test_validate_tells_good_from_bad(tmp_path: Path) -> None:
 def test_schema_and_defaults_are_printed() -> None:
     schema = run("schema")
     assert schema.returncode == 0
-    assert json.loads(schema.stdout)["additionalProperties"] is False
+    assert json.loads(schema.stdout)["$defs"]["ScenarioFile"]["additionalProperties"] is False
     defaults = run("defaults")
     assert (defaults.returncode, defaults.stdout) == (0, defaults_yaml())
+    clusters = run("defaults", "--cluster")
+    assert (clusters.returncode, clusters.stdout) == (0, defaults_yaml(cluster=True))
 
 
 def uncommented(text: str) -> str:
@@ -66,6 +69,17 @@ def test_defaults_hold_every_setting_and_load(tmp_path: Path) -> None:
     plain = tmp_path / "p.yaml"
     plain.write_text("name: unnamed\nworkload: {arrival: {rate: 5 /s}}\n", encoding="utf-8")
     assert load(path, ["workload.arrival.rate=5 /s"]) == load(plain)
+
+
+def test_defaults_of_a_cluster_hold_every_setting_and_load(tmp_path: Path) -> None:
+    everything = flat(YAML(typ="safe").load(uncommented(defaults_yaml(cluster=True))))
+    assert everything == set(dotted_keys(ClusterFile))
+    needed = "workload: {trace: t.csv}\njobs: {}\n"
+    (tmp_path / "t.csv").write_text("job,minute,rate\n0,0,5\n", encoding="utf-8")
+    path, plain = tmp_path / "d.yaml", tmp_path / "p.yaml"
+    path.write_text(defaults_yaml(cluster=True) + needed, encoding="utf-8")
+    plain.write_text("name: unnamed\n" + needed, encoding="utf-8")
+    assert load_any(path) == load_any(plain)
 
 
 def test_reported_gives_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

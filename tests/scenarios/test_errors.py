@@ -63,7 +63,7 @@ CASES = {
     "unknown engine": (
         SENT + "engine: {kind: flnk}\n",
         (2, 16, "engine.kind"),
-        "no engine is called 'flnk'; allowed: python",
+        "no engine is called 'flnk'; did you mean 'flink'? allowed: python, kafka-streams",
     ),
     "unknown model": (SENT + "model: fnn\n", (2, 8, "model.name"), "did you mean 'ffnn'? allowed: ffnn, noop"),
     "unknown runtime": (SENT + "serving: {runtime: onx}\n", (2, 20, "serving.runtime"), "did you mean 'onnx'?"),

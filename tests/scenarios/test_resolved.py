@@ -27,6 +27,7 @@ from scenarios.spec import (
     ProducerSettings,
     Profile,
     Scenario,
+    Serving,
     Workload,
 )
 
@@ -80,6 +81,31 @@ def hosts(draw: st.DrawFn) -> Hosts:
     return Hosts(hosts=specs, parts=places)
 
 
+def engines() -> st.SearchStrategy[Engine]:
+    def of(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Engine]:
+        return st.builds(Engine, kind=st.just(kind), parallelism=counts, commit_interval_ns=steps, **fields)
+
+    return st.one_of(
+        *(of(kind) for kind in ("python", "kafka-streams", "flink", "standalone")),
+        of(
+            "flink",
+            chained=st.just(False),
+            source_parallelism=st.none() | counts,
+            sink_parallelism=st.none() | counts,
+            buffer_timeout_ns=durations,
+            buffer_bytes=counts,
+            buffer_capacity=st.none() | st.integers(0, 1000),
+        ),
+        of("spark", trigger_interval_ns=durations, poll_delay_ns=steps, max_offsets_per_trigger=st.none() | counts),
+        of("ray", cpus_per_actor=st.floats(0, 4), total_cpus=st.none() | st.floats(0, 512)),
+    )
+
+
+def servings() -> st.SearchStrategy[Serving]:
+    external = {"workers": counts, "batch_records": st.integers(2, 64), "batch_delay_ns": durations}
+    return st.just(Serving()) | st.builds(Serving, kind=st.just("external"), **external)
+
+
 @st.composite
 def bounds(draw: st.DrawFn) -> tuple[Bound, ...]:
     metrics = draw(
@@ -113,6 +139,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         consumer=draw(st.builds(ConsumerSettings, max_poll_records=counts, queued_bytes=st.integers(1024, 10**9))),
         bootstrap="a.example:9092,b.example:9093" if kind == "external" else None,
     )
+    engine = draw(engines())
     workload = Workload(
         arrival=draw(arrivals()),
         points=draw(counts),
@@ -120,7 +147,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         duration_ns=draw(st.integers(1, 100 * S_NS)),
         drain_ns=draw(durations),
         records=draw(st.none() | counts),
-        backlog_records=draw(st.integers(0, 1000)),
+        backlog_records=0 if engine.kind == "standalone" else draw(st.integers(0, 1000)),
         producers=draw(counts),
         partitioner=draw(st.sampled_from(["random", "round-robin"])),
         payload=Payload(
@@ -132,7 +159,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True)),
         workload=workload,
         broker=broker,
-        engine=draw(st.builds(Engine, parallelism=counts, commit_interval_ns=steps)),
+        engine=engine,
+        serving=draw(servings()),
         model=Model(model),
         hosts=draw(hosts()),
         slo=draw(bounds()),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.units import COUNT, DURATION, NUMBER, RATE, SIZE, UnitError
+from scenarios.units import COUNT, DURATION, NUMBER, RATE, SECONDS, SIZE, UnitError
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,16 @@ def test_durations_are_written_in_the_largest_unit_that_is_whole(value: int, tex
 
 def test_sizes_are_written_in_binary_or_decimal_units() -> None:
     assert [SIZE.format(v) for v in (3_072, 1_000_000, 52_428_800, 0, 7)] == ["3 KiB", "1 MB", "50 MiB", "0 B", "7 B"]
+
+
+@given(st.floats(0, 86_400))
+def test_seconds_come_back_and_small_ones_are_milliseconds(value: float) -> None:
+    text = SECONDS.format(value)
+    assert SECONDS.parse(text) == value
+
+
+def test_seconds_are_read_in_any_unit_of_time() -> None:
+    assert [SECONDS.parse(text) for text in ("720 ms", "2 min", "1 h", "5 us")] == [0.72, 120.0, 3600.0, 5e-6]
+    assert [SECONDS.format(value) for value in (0.72, 0.003485, 35.0, 0.0)] == ["720 ms", "3.485 ms", "35 s", "0 s"]
+    with pytest.raises(UnitError, match="720 has no unit"):
+        SECONDS.parse(720)
