@@ -14,6 +14,8 @@ from scenarios.spec import S_NS, Scenario
 
 Ints = NDArray[np.int64]
 _HERE = ("default", "this")
+#: The client library of every process of ours.
+CLIENT = "librdkafka-2"
 #: Without a deadline of its own a run may take its load, its drain and this much.
 GRACE_NS = 60 * S_NS
 
@@ -68,11 +70,18 @@ def plan(scenario: Scenario) -> Plan:
 
 
 def refuse_elsewhere(scenario: Scenario) -> None:
-    """Refuses a scenario whose hosts are not this machine.
+    """Refuses a scenario that asks for an engine, a server or a client that is not here, or for another machine.
 
     Raises:
         RefusedError: Naming the key.
     """
+    from real.engines import module_of
+
+    module_of(scenario.engine.kind)
+    if scenario.serving.kind != "embedded":
+        raise RefusedError("serving.kind", f"{scenario.serving.kind}; real has no server yet, it scores embedded")
+    if scenario.broker.client_profile != CLIENT:
+        raise RefusedError("broker.client", f"{scenario.broker.client_profile}; real's clients are {CLIENT}")
     here = (*_HERE, socket.gethostname())
     cores = len(os.sched_getaffinity(0))
     for name, host in scenario.hosts.hosts.items():

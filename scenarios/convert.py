@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from scenarios import profiles, schema, spec
 from scenarios.fields import quantity_of
-from scenarios.metric_names import METRIC_NAMES, PARTS
-from scenarios.schema import ARRIVAL_FIELDS, Section, section_of
+from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
+from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, Section, section_of
 
 THIS = "this"
 DEFAULT_HOST = "default"
@@ -36,37 +37,43 @@ def to_scenario(file: schema.ScenarioFile, bounds: dict[str, tuple[spec.Bound, .
         bounds: The bounds of ``slo`` and ``expect``, already read.
         repeats: The value of ``sweep.repeats``.
     """
-    profile = profiles.PROFILES[file.broker.client]
+    client = file.broker.client
+    if "client" not in file.broker.model_fields_set:
+        client = profiles.DEFAULTS.get(file.engine.kind, client)
+    profile = profiles.PROFILES[client]
     broker = dataclasses.replace(
-        _to_spec(file.broker),
-        producer=dataclasses.replace(profile.producer, **_values(file.broker.producer)),
-        consumer=dataclasses.replace(profile.consumer, **_values(file.broker.consumer)),
+        to_spec(file.broker),
+        client_profile=client,
+        producer=dataclasses.replace(profile.producer, **written(file.broker.producer)),
+        consumer=dataclasses.replace(profile.consumer, **written(file.broker.consumer)),
     )
     return spec.Scenario(
         name=file.name,
-        workload=_to_spec(file.workload),
+        workload=to_spec(file.workload),
         broker=broker,
-        engine=_to_spec(file.engine),
-        serving=_to_spec(file.serving),
-        model=_to_spec(file.model),
+        engine=to_spec(file.engine),
+        serving=to_spec(file.serving),
+        model=to_spec(file.model),
         hosts=_to_hosts(file.hosts),
         slo=bounds["slo"],
         expect=bounds["expect"],
         sweep=dict(file.sweep),
         repeats=repeats,
         calibration=file.calibration,
-        profile=None if file.profile is None else _to_spec(file.profile),
-        check=None if file.check is None else _to_spec(file.check),
+        profile=None if file.profile is None else to_spec(file.profile),
+        check=None if file.check is None else to_spec(file.check),
         deadline_ns=file.deadline,
+        protocol=file.protocol,
     )
 
 
-def _to_spec(section: Section) -> Any:
-    return section.SPEC(**_values(section))
+def to_spec(section: Section) -> Any:
+    """A section as its dataclass of the spec; what was not written has the spec's default."""
+    return section.SPEC(**written(section))
 
 
-def _values(section: Section) -> dict[str, Any]:
-    """The fields that were written, under their names in the spec; the spec's own defaults fill the rest."""
+def written(section: Section) -> dict[str, Any]:
+    """The fields of a section that were written, under their names in the spec; its own defaults fill the rest."""
     values: dict[str, Any] = {}
     for name in section.model_fields_set:
         value = getattr(section, name)
@@ -75,7 +82,7 @@ def _values(section: Section) -> dict[str, Any]:
         elif name == "backlog":
             value = 0
         elif isinstance(value, Section):
-            value = _to_spec(value)
+            value = to_spec(value)
         values[spec_field(type(section), name)] = value
     return values
 
@@ -97,24 +104,26 @@ def to_text(scenario: spec.Scenario) -> dict[str, Any]:
     """The full JSON-able form: every setting, quantities with units, in the order of the schema."""
     text: dict[str, Any] = {
         "name": scenario.name,
-        "workload": _text(schema.Workload, scenario.workload),
-        "broker": _text(schema.Broker, scenario.broker),
-        "engine": _text(schema.Engine, scenario.engine),
-        "serving": _text(schema.Serving, scenario.serving),
-        "model": _text(schema.Model, scenario.model),
+        "workload": section_text(schema.Workload, scenario.workload),
+        "broker": section_text(schema.Broker, scenario.broker),
+        "engine": section_text(schema.Engine, scenario.engine),
+        "serving": section_text(schema.Serving, scenario.serving),
+        "model": section_text(schema.Model, scenario.model),
         "hosts": _hosts_text(scenario.hosts),
-        "slo": _bounds_text(scenario.slo),
-        "expect": _bounds_text(scenario.expect),
+        "slo": bounds_text(scenario.slo),
+        "expect": bounds_text(scenario.expect),
         "sweep": {key: list(values) for key, values in scenario.sweep.items()} | {"repeats": scenario.repeats},
     }
     if scenario.calibration is not None:
         text["calibration"] = scenario.calibration
     if scenario.profile is not None:
-        text["profile"] = _text(schema.Profile, scenario.profile)
+        text["profile"] = section_text(schema.Profile, scenario.profile)
     if scenario.check is not None:
-        text["check"] = _text(schema.Check, scenario.check)
+        text["check"] = section_text(schema.Check, scenario.check)
     if scenario.deadline_ns is not None:
         text["deadline"] = field_text(schema.ScenarioFile.model_fields["deadline"], scenario.deadline_ns)
+    if scenario.protocol is not None:
+        text["protocol"] = scenario.protocol
     return text
 
 
@@ -128,10 +137,15 @@ def field_text(field: FieldInfo, value: Any) -> Any:
     return value if quantity is None else quantity.dimension.format(value)
 
 
-def _text(section: type[Section], value: Any) -> dict[str, Any]:
+def section_text(section: type[Section], value: Any) -> dict[str, Any]:
+    """A dataclass of the spec as it would be written in a file, every setting; what is None is left out."""
     names = list(section.model_fields)
     if section is schema.Arrival:
         names = ["kind", *ARRIVAL_FIELDS[value.kind]]
+    elif section is schema.Engine:
+        names = [*ENGINE_COMMON, *_engine_fields(value)]
+    elif section is schema.Serving and value.kind == "embedded":
+        names = ["kind", "runtime"]
     text: dict[str, Any] = {}
     for name in names:
         field = section.model_fields[name]
@@ -140,8 +154,15 @@ def _text(section: type[Section], value: Any) -> dict[str, Any]:
             text[name] = {"records": held}
         elif held is not None:
             inner = section_of(field.annotation)
-            text[name] = field_text(field, held) if inner is None else _text(inner, held)
+            text[name] = field_text(field, held) if inner is None else section_text(inner, held)
     return text
+
+
+def _engine_fields(engine: spec.Engine) -> list[str]:
+    """The fields an engine reads beside those of every engine, in the order of the schema."""
+    others = [name for name in schema.Engine.model_fields if name not in ENGINE_COMMON]
+    read = ENGINE_FIELDS.get(engine.kind, tuple(others))
+    return [name for name in others if name in read and not (engine.chained and name in schema.UNCHAINED_FIELDS)]
 
 
 def _hosts_text(hosts: spec.Hosts) -> str | dict[str, Any]:
@@ -154,9 +175,10 @@ def _hosts_text(hosts: spec.Hosts) -> str | dict[str, Any]:
     return text
 
 
-def _bounds_text(bounds: tuple[spec.Bound, ...]) -> dict[str, Any]:
+def bounds_text(bounds: tuple[spec.Bound, ...], names: Mapping[str, MetricName] = METRIC_NAMES) -> dict[str, Any]:
+    """Bounds as they would be written in a file."""
     text: dict[str, list[str]] = {}
     for bound in bounds:
-        written = METRIC_NAMES[bound.metric].write(bound.value)
+        written = names[bound.metric].write(bound.value)
         text.setdefault(bound.metric, []).append(f"{bound.op} {written}")
     return {metric: written[0] if len(written) == 1 else written for metric, written in text.items()}

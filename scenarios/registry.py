@@ -7,12 +7,15 @@ is imported.
 
 from __future__ import annotations
 
-ENGINES = ("python",)
+ENGINES = ("python", "kafka-streams", "flink", "spark", "ray", "standalone")
 RUNTIMES = ("onnx",)
 MODELS = ("ffnn", "noop")
 BROKERS = ("kafka", "mock", "external")
+#: Known to calibrations from elsewhere: predicted, but not run here.
+FOREIGN_RUNTIMES = ("savedmodel", "dl4j", "tf-serving", "torchserve")
+FOREIGN_MODELS = ("resnet50",)
 
-_BUILT_IN = {"engines": ENGINES, "runtimes": RUNTIMES, "models": MODELS}
+_BUILT_IN = {"engines": ENGINES, "runtimes": (*RUNTIMES, *FOREIGN_RUNTIMES), "models": (*MODELS, *FOREIGN_MODELS)}
 
 
 def known(kind: str) -> tuple[str, ...]:

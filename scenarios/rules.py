@@ -6,14 +6,14 @@ Every rule names the key at fault by its path, so the message can carry that key
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from scenarios import profiles, schema, spec
 from scenarios.convert import DEFAULT_HOST, THIS
 from scenarios.fields import listed
-from scenarios.metric_names import METRIC_NAMES, PARTS
-from scenarios.schema import ARRIVAL_FIELDS
+from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
+from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, SERVING_FIELDS, UNCHAINED_FIELDS
 from scenarios.units import UnitError
 
 Path = tuple[str | int, ...]
@@ -39,6 +39,8 @@ def problems(file: schema.ScenarioFile) -> Iterator[Problem]:
     yield from _arrival(file)
     yield from _load(file)
     yield from _broker(file)
+    yield from _engine(file)
+    yield from _serving(file)
     yield from _hosts(file)
     if file.workload.payload.pad and file.model.name != "noop":
         yield Problem(
@@ -116,6 +118,41 @@ def _broker(file: schema.ScenarioFile) -> Iterator[Problem]:
                 )
 
 
+def _engine(file: schema.ScenarioFile) -> Iterator[Problem]:
+    engine = file.engine
+    own = ENGINE_FIELDS.get(engine.kind)
+    for name in schema.Engine.model_fields:
+        if name not in engine.model_fields_set or name in ENGINE_COMMON or own is None:
+            continue
+        if name not in own:
+            kinds = ", ".join(kind for kind, names in ENGINE_FIELDS.items() if name in names)
+            yield Problem(("engine", name), f"the engine {engine.kind} has no {name} (only {kinds})", at_key=True)
+        elif engine.chained and name in UNCHAINED_FIELDS:
+            yield Problem(
+                ("engine", name), f"chained operators have no {name}; write chained: false beside it", at_key=True
+            )
+    if engine.async_capacity is not None and (own is None or "async_capacity" in own):
+        yield Problem(
+            ("engine", "async_capacity"), "asynchronous calls are not modelled yet; a task waits for each answer", True
+        )
+    if engine.kind == "standalone" and file.workload.backlog is not None and file.workload.backlog.records:
+        yield Problem(("workload", "backlog"), "the engine standalone has no broker, so no topic that could hold one")
+
+
+def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:
+    serving = file.serving
+    if serving.kind == "embedded":
+        for name in SERVING_FIELDS["external"]:
+            if name in serving.model_fields_set:
+                yield Problem(
+                    ("serving", name),
+                    f"only an external server has {name}; write kind: external beside it",
+                    at_key=True,
+                )
+    elif serving.batch == 1 and serving.batch_delay:
+        yield Problem(("serving", "batch_delay"), "a batch of one request is complete at once: give batch, or no delay")
+
+
 def _hosts(file: schema.ScenarioFile) -> Iterator[Problem]:
     if THIS in file.hosts:
         if len(file.hosts) > 1 or file.hosts[THIS].model_fields_set:
@@ -138,16 +175,23 @@ def _hosts(file: schema.ScenarioFile) -> Iterator[Problem]:
             yield Problem(("hosts", name, "on"), listed(f"no host is called {entry.on!r}", entry.on, sorted(own)))
 
 
-def unknown_metric(metric: str) -> str:
+def unknown_metric(metric: str, names: Iterable[str] = METRIC_NAMES) -> str:
     """The message for a metric word nobody knows."""
-    return listed("unknown metric", metric, METRIC_NAMES)
+    return listed("unknown metric", metric, names)
 
 
-def read_bounds(section: str, written: dict[str, Any]) -> tuple[tuple[spec.Bound, ...], list[Problem]]:
+def read_bounds(
+    section: str, written: dict[str, Any], names: Mapping[str, MetricName] = METRIC_NAMES
+) -> tuple[tuple[spec.Bound, ...], list[Problem]]:
     """The bounds of ``slo`` or ``expect``.
 
     A value is ``'< 50 ms'``; without an operator a latency, loss, lag or CPU cost is an upper bound and a throughput a
     lower one.  Several bounds on one metric stand in a list.
+
+    Args:
+        section: For the messages.
+        written: Metric word -> bound or bounds.
+        names: The words there are.
 
     Returns:
         The bounds in the metrics' own units, and what is wrong with the others.
@@ -155,9 +199,9 @@ def read_bounds(section: str, written: dict[str, Any]) -> tuple[tuple[spec.Bound
     bounds: list[spec.Bound] = []
     wrong: list[Problem] = []
     for metric, value in written.items():
-        name = METRIC_NAMES.get(metric)
+        name = names.get(metric)
         if name is None:
-            wrong.append(Problem((section, metric), unknown_metric(metric), at_key=True))
+            wrong.append(Problem((section, metric), unknown_metric(metric, names), at_key=True))
             continue
         for at, item in enumerate(value) if isinstance(value, list) else ((None, value),):
             path: Path = (section, metric) if at is None else (section, metric, at)

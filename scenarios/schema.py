@@ -8,6 +8,7 @@ The models mirror `scenarios.spec`; a field's name leaves out the unit that its 
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -15,11 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from scenarios import spec
 from scenarios.fields import (
     Backlog,
+    Cpus,
     Duration,
     ErrorBound,
     Factor,
     LongDuration,
     Million,
+    Natural,
     PadSize,
     Partitions,
     Points,
@@ -39,7 +42,7 @@ from scenarios.fields import (
     Unit,
     Variation,
 )
-from scenarios.metric_names import METRIC_NAMES, PARTS
+from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
 
 _ARRIVAL = spec.Arrival()
 _PAYLOAD = spec.Payload()
@@ -68,6 +71,25 @@ ARRIVAL_FIELDS: dict[str, tuple[str, ...]] = {
 def _word(value: Any) -> Any:
     """A bare number where a word is meant (`acks: 0`)."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# Engine fields that only some kinds read, as above; an engine that is not here may be given any.
+ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
+    "python": (),
+    "kafka-streams": (),
+    "flink": (
+        *("chained", "source_parallelism", "sink_parallelism"),
+        *("buffer_timeout", "buffer_bytes", "buffer_capacity", "async_capacity"),
+    ),
+    "spark": ("trigger_interval", "poll_delay", "max_offsets_per_trigger", "task_slots"),
+    "ray": ("cpus_per_actor", "total_cpus", "cpus_times_parallelism"),
+    "standalone": (),
+}
+SERVING_FIELDS: dict[str, tuple[str, ...]] = {"embedded": (), "external": ("workers", "batch", "batch_delay")}
+#: Of flink where its operators are not chained.
+UNCHAINED_FIELDS = ("source_parallelism", "sink_parallelism", "buffer_timeout", "buffer_bytes", "buffer_capacity")
+#: Read by every engine.
+ENGINE_COMMON = ("kind", "parallelism", "commit_interval")
 
 
 class Section(BaseModel):
@@ -200,7 +222,10 @@ class Broker(Section):
     partitions: Partitions = Field(default=_BROKER.partitions, description="of the input and of the output topic")
     io_threads: Small = Field(default=_BROKER.io_threads, description="request handlers of the broker")
     network_threads: Small = Field(default=_BROKER.network_threads, description="network threads of the broker")
-    client: str = Field(default=_BROKER.client_profile, description="client profile whose defaults hold below")
+    client: str = Field(
+        default=_BROKER.client_profile,
+        description="client profile whose defaults hold below; if left out, the engine's",
+    )
     producer: Producer = Field(default=Producer(), description="producers (generator, engine sink)")
     consumer: Consumer = Field(default=Consumer(), description="consumers (engine source, collector)")
     bootstrap: str | None = Field(
@@ -215,17 +240,57 @@ class Engine(Section):
 
     SPEC: ClassVar[Any] = spec.Engine
     kind: Annotated[str, RegistryWord("engines")] = Field(default=_ENGINE.kind, description="a registered engine")
-    parallelism: Small = Field(default=_ENGINE.parallelism, description="tasks; python: worker processes")
+    parallelism: Small = Field(default=_ENGINE.parallelism, description="scoring tasks; python: worker processes")
     commit_interval: Step = Field(default=_ENGINE.commit_interval_ns, description="time between two offset commits")
+    chained: bool = Field(
+        default=_ENGINE.chained, description="flink: read, score and write on one thread a task", strict=True
+    )
+    source_parallelism: Small | None = Field(
+        default=None, description="flink, not chained: sources; default one a partition"
+    )
+    sink_parallelism: Small | None = Field(
+        default=None, description="flink, not chained: sinks; default one a partition"
+    )
+    buffer_timeout: Duration = Field(
+        default=_ENGINE.buffer_timeout_ns, description="flink, not chained: a buffer is passed on after so long"
+    )
+    buffer_bytes: Size = Field(default=_ENGINE.buffer_bytes, description="flink, not chained: size of a buffer")
+    buffer_capacity: Natural | None = Field(
+        default=None,
+        description="flink, not chained: records under way to a task, 0 for no bound; default what its buffers hold",
+    )
+    async_capacity: Small | None = Field(default=None, description="flink: asynchronous calls; not modelled yet")
+    trigger_interval: Duration = Field(
+        default=_ENGINE.trigger_interval_ns, description="spark: between the starts of two micro-batches, at least"
+    )
+    poll_delay: Step = Field(default=_ENGINE.poll_delay_ns, description="spark: between two looks for new records")
+    max_offsets_per_trigger: Records | None = Field(default=None, description="spark: records of a micro-batch at most")
+    task_slots: Small | None = Field(default=None, description="spark: tasks at a time; default parallelism")
+    cpus_per_actor: Factor = Field(default=_ENGINE.cpus_per_actor, description="ray: CPUs an actor reserves")
+    total_cpus: Cpus | None = Field(
+        default=None, description="ray: CPUs there are to reserve; default the cores of the engine's host"
+    )
+    cpus_times_parallelism: Factor | None = Field(
+        default=None,
+        description="ray: an actor reserves this times parallelism instead, whole CPUs from one on",
+    )
 
 
 class Serving(Section):
     """Where scoring happens."""
 
     SPEC: ClassVar[Any] = spec.Serving
-    kind: Literal["embedded"] = Field(default=_SERVING.kind, description="embedded: in the engine's own thread")
+    RENAMED: ClassVar[dict[str, str]] = {"batch": "batch_records"}
+    kind: Literal["embedded", "external"] = Field(
+        default=_SERVING.kind, description="embedded: in the engine's own thread; external: a server that it calls"
+    )
     runtime: Annotated[str, RegistryWord("runtimes")] = Field(
         default=_SERVING.runtime, description="what runs the model"
+    )
+    workers: Small | None = Field(default=None, description="external: threads of the server; default parallelism")
+    batch: Small = Field(default=_SERVING.batch_records, description="external: requests scored together at most")
+    batch_delay: Duration = Field(
+        default=_SERVING.batch_delay_ns, description="external: how long an incomplete batch waits"
     )
 
 
@@ -288,11 +353,18 @@ class Check(Section):
 
 
 _BOUND_SCHEMA = {"anyOf": [{"type": ["string", "number"]}, {"type": "array", "items": {"type": "string"}}]}
-_BOUNDS_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {word: _BOUND_SCHEMA | {"examples": [name.example]} for word, name in METRIC_NAMES.items()},
-    "additionalProperties": False,
-}
+
+
+def bounds_schema(names: Mapping[str, MetricName]) -> dict[str, Any]:
+    """JSON Schema of a section that maps metric words to bounds."""
+    return {
+        "type": "object",
+        "properties": {word: _BOUND_SCHEMA | {"examples": [name.example]} for word, name in names.items()},
+        "additionalProperties": False,
+    }
+
+
+_BOUNDS_SCHEMA = bounds_schema(METRIC_NAMES)
 
 
 class ScenarioFile(Section):
@@ -331,13 +403,16 @@ class ScenarioFile(Section):
     deadline: LongDuration | None = Field(
         default=None, description="real: of the whole run; default load + drain + 60 s"
     )
+    protocol: Literal["crayfish"] | None = Field(
+        default=None, description="crayfish: a sweep also tells its throughput and latency, the first quarter cut"
+    )
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The section a field's annotation holds (also beside None), if it is one."""
+    """The section a field's annotation holds (also beside None, or a list of them), if it is one."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    if get_origin(annotation) in (Union, types.UnionType):
+    if get_origin(annotation) in (Union, types.UnionType, tuple):
         for argument in get_args(annotation):
             found = section_of(argument)
             if found is not None:
@@ -345,16 +420,22 @@ def section_of(annotation: Any) -> type[Section] | None:
     return None
 
 
-def keys_at(path: tuple[str | int, ...]) -> list[str]:
+def keys_at(path: tuple[str | int, ...], root: type[Section] = ScenarioFile) -> list[str]:
     """The keys a mapping at this path may hold; empty where any may (or it is no mapping)."""
-    current: type[Section] | None = ScenarioFile
-    for part in path:
-        if current is None or not isinstance(part, str):
+    current: type[Section] | None = root
+    words = [part for part in path if isinstance(part, str)]
+    while words:
+        if current is None:
             return []
-        if current is ScenarioFile and part == "hosts":
-            return list(HostEntry.model_fields) if len(path) > 1 else [*PARTS, "default"]
-        field = current.model_fields.get(part)
-        current = None if field is None else section_of(field.annotation)
+        word = words.pop(0)
+        field = current.model_fields.get(word)
+        if word == "hosts" and not words:
+            return [*PARTS, "default"]
+        if field is not None and get_origin(field.annotation) is dict:  # of sections, by names that the file chooses
+            current = section_of(get_args(field.annotation)[1]) if words else None
+            words = words[1:]
+        else:
+            current = None if field is None else section_of(field.annotation)
     return [] if current is None else list(current.model_fields)
 
 
@@ -371,9 +452,9 @@ def dotted_keys(section: type[Section] = ScenarioFile, prefix: str = "") -> list
     return keys
 
 
-NOT_SWEPT = ("extends", "name", "slo", "expect", "sweep", "profile", "check", "deadline")
+NOT_SWEPT = ("extends", "name", "slo", "expect", "sweep", "profile", "check", "deadline", "protocol")
 
 
-def sweepable() -> list[str]:
+def sweepable(root: type[Section] = ScenarioFile) -> list[str]:
     """The dotted keys that `sweep:` may vary."""
-    return [key for key in dotted_keys() if key.split(".")[0] not in NOT_SWEPT]
+    return [key for key in dotted_keys(root) if key.split(".")[0] not in NOT_SWEPT]

@@ -109,16 +109,37 @@ class Engine:
     """The engine that reads, scores and writes."""
 
     kind: str = "python"  # a registry word
-    parallelism: int = 1  # python: worker processes
+    parallelism: int = 1  # scoring tasks
     commit_interval_ns: int = 5 * S_NS
+    # flink
+    chained: bool = True  # a task reads, scores and writes on one thread; else sources, scoring and sinks are apart
+    source_parallelism: int | None = None  # not chained; None: one a partition
+    sink_parallelism: int | None = None
+    buffer_timeout_ns: int = 100 * MS_NS  # a buffer that is not full is passed on after so long; 0: each record at once
+    buffer_bytes: int = 32 * 1024  # of one network buffer
+    buffer_capacity: int | None = None  # records under way to one task, 0: no bound; None: what its buffers hold
+    async_capacity: int | None = None  # refused: not modelled
+    # spark
+    trigger_interval_ns: int = 0  # from the start of one micro-batch to the start of the next, at least
+    poll_delay_ns: int = 10 * MS_NS  # between two looks for new records
+    max_offsets_per_trigger: int | None = None  # records of a micro-batch at most
+    task_slots: int | None = None  # tasks at a time; None: parallelism
+    # ray
+    cpus_per_actor: float = 0.0  # reserved
+    total_cpus: float | None = None  # to reserve; None: the cores of the engine's host
+    cpus_times_parallelism: float | None = None  # reserves this times parallelism, whole CPUs from 1 on, instead
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
     """Where the model runs."""
 
-    kind: Literal["embedded"] = "embedded"
+    kind: Literal["embedded", "external"] = "embedded"
     runtime: str = "onnx"  # onnx; the no-op model needs none
+    # external: a server that scoring tasks call, one record a call
+    workers: int | None = None  # its threads; None: as many as engine.parallelism
+    batch_records: int = 1  # requests that one of them scores together at most
+    batch_delay_ns: int = 0  # how long an incomplete batch waits, from its first request on
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +160,7 @@ class HostSpec:
 class Hosts:
     """Placement.  With `this` every part shares one host whose core count the calibration gives.
 
-    `parts` maps a part (generator, broker, engine, collector) to a host name, `hosts` a name to its cores.
+    `parts` maps a part (generator, broker, engine, server, collector) to a host name, `hosts` a name to its cores.
     An unmapped part lives on host "default", of the calibration's core count.
     """
 
@@ -204,3 +225,4 @@ class Scenario:
     profile: Profile | None = None
     check: Check | None = None
     deadline_ns: int | None = None  # real: whole run; None means load + drain + 60 s
+    protocol: Literal["crayfish"] | None = None  # what else a run is measured by (analysis.crayfish)

@@ -1,16 +1,21 @@
-"""`python -m sim`: predict a run, a sweep, what a pipeline sustains."""
+"""`python -m sim`: predict a run, a sweep, what a pipeline sustains; or what a policy makes of a cluster."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sim.planner.command import plan_command
+
+if TYPE_CHECKING:
+    from scenarios.cluster_spec import ClusterScenario
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Predict pipelines by simulation."
@@ -34,6 +39,9 @@ class Backend(StrEnum):
     simpy = "simpy"
 
 
+ScenarioFiles = Annotated[
+    list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files, one or more.", show_default=False)
+]
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="A scenario file.", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as often as needed.")]
 CalibrationName = Annotated[
@@ -58,27 +66,33 @@ def run(
 ) -> None:
     """Predict one run (of a sweep, the first point) and write it like a real one."""
     with _reported():
-        from scenarios.load import load
+        from scenarios.cluster_spec import ClusterScenario
+        from scenarios.load import as_pipeline, load_any
         from scenarios.spec import S_NS
         from sim import shown, store
-        from sim.run import simulate, write
 
-        asked = load(scenario, sets or [])
-        costs = store.choose(asked, calibration)
+        asked = load_any(scenario, sets or [])
         if asked.sweep:
             shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
+        if isinstance(asked, ClusterScenario):
+            _of_pipelines(scenario, calibration, backend)
+            raise SystemExit(_run_cluster(asked, scenario, None if no_write else out, as_json=as_json))
+        from sim.run import simulate, write
+
+        pipeline = as_pipeline(asked, str(scenario))
+        costs = store.choose(pipeline, calibration)
         _slow(backend)
         with shown.Progress("simulated seconds") as progress:
             result = simulate(
-                asked, costs, backend=backend.value, progress=lambda now, end: progress(now / S_NS, end / S_NS)
+                pipeline, costs, backend=backend.value, progress=lambda now, end: progress(now / S_NS, end / S_NS)
             )
         path = None if no_write else write(result, out)
-        raise SystemExit(_show_run(result.meta, asked, path, as_json=as_json))
+        raise SystemExit(_show_run(result.meta, pipeline, path, as_json=as_json))
 
 
 @app.command()
 def sweep(
-    scenario: ScenarioFile,
+    scenarios: ScenarioFiles,
     sets: Sets = None,
     calibration: CalibrationName = None,
     backend: Executor = Backend.loop,
@@ -87,24 +101,24 @@ def sweep(
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
-    """Predict every point and repeat of a sweep, on all cores; what is finished is kept and not simulated again."""
+    """Predict every point and repeat of sweeps, on all cores; what is finished is kept and not simulated again."""
     with _reported():
-        from scenarios.load import expand
-        from sim import shown, store
+        from scenarios.cluster_spec import ClusterScenario
+        from scenarios.load import as_pipeline, expand_any
+        from sim import store
         from sim import sweep as sweeping
 
-        points = expand(scenario, sets or [])
-        calibrations = [store.choose(each, calibration) for _, each in points]
+        points = [(swept, each, file) for file in scenarios for swept, each in expand_any(file, sets or [])]
+        clusters = [(swept, each) for swept, each, _ in points if isinstance(each, ClusterScenario)]
+        if len(clusters) == len(points):
+            _of_pipelines(scenarios[0], calibration, backend)
+            raise SystemExit(_sweep_clusters(clusters, scenarios[0], out, jobs, fresh=fresh, as_json=as_json))
+        pipelines = [(swept, as_pipeline(each, str(file))) for swept, each, file in points]
+        calibrations = [store.choose(each, calibration) for _, each in pipelines]
         _slow(backend)
-        counts = [0, 0]
-        with _resumable(out / sweeping.FOLDER, counts), shown.Progress("simulations") as progress:
-
-            def tell(done: int, total: int) -> None:
-                counts[:] = [done, total]
-                progress(done, total)
-
+        with _kept(out / sweeping.FOLDER) as tell:
             found = sweeping.sweep(
-                points, calibrations, root=out, backend=backend.value, processes=jobs, fresh=fresh, progress=tell
+                pipelines, calibrations, root=out, backend=backend.value, processes=jobs, fresh=fresh, progress=tell
             )
         raise SystemExit(_show_sweep(found, as_json=as_json))
 
@@ -137,6 +151,9 @@ def capacity(
         with _resumable(out / searching.FOLDER, None), closing(cores.spread(searching.capacity, work, jobs)) as results:
             found.update(results)
         raise SystemExit(_show_capacity([found[at] for at in range(len(work))], as_json=as_json))
+
+
+app.command("plan")(plan_command)
 
 
 @app.command()
@@ -180,6 +197,48 @@ def calibrations(as_json: Json = False) -> None:
         _print(calibrations_table(found))
 
 
+def _run_cluster(asked: ClusterScenario, file: Path, out: Path | None, *, as_json: bool) -> int:
+    from analysis.cluster_run import write
+    from sim import shown
+    from sim.cluster import run as running
+    from sim.cluster.shown import show_run
+
+    running.check(asked, str(file))
+    with shown.Progress("simulated seconds") as progress:
+        found = running.run(asked, progress)
+    return show_run(found, asked, None if out is None else write(found, out), as_json=as_json)
+
+
+def _sweep_clusters(
+    points: Sequence[tuple[dict[str, Any], ClusterScenario]],
+    file: Path,
+    out: Path,
+    jobs: int | None,
+    *,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    from sim import kept
+    from sim.cluster import run as running
+    from sim.cluster import sweep as sweeping
+    from sim.cluster.shown import show_sweep
+
+    for each in {repr(each.policy): each for _, each in points}.values():
+        running.check(each, str(file))
+    with _kept(out / kept.FOLDER) as tell:
+        found = sweeping.sweep(points, root=out, processes=jobs, fresh=fresh, progress=tell)
+    return show_sweep(found, as_json=as_json)
+
+
+def _of_pipelines(file: Path, calibration: str | None, backend: Backend) -> None:
+    """Refuses what says nothing about a cluster."""
+    from scenarios.errors import ScenarioError
+
+    given = "--calibration" if calibration is not None else "--backend" if backend is not Backend.loop else None
+    if given:
+        raise ScenarioError(str(file), None, None, "", f"{given} is for pipelines; this is of a cluster (it has jobs)")
+
+
 def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json: bool) -> int:
     """Prints a run; returns its exit code."""
     from analysis.metrics import bound_broken
@@ -197,6 +256,8 @@ def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json
 
         reason = f": {meta['verdict_reason']}" if meta["verdict_reason"] else ""
         print(f"{meta['verdict']}{reason}")
+        for note in meta.get("notes", ()):
+            print(f"note: {note}")
         for line in shown.slo_lines(scenario.slo, meta["metrics"]):
             print(line)
         print(shown.trust_line(meta["calibration"]))
@@ -224,8 +285,16 @@ def _show_sweep(points: Sequence[Any], *, as_json: bool) -> int:
 
         print(shown.trust_line(*(point.trust for point in points)))
         repeats = max(len(point.repeats) for point in points)
-        title = points[0].scenario.name + (f", medians of {repeats} repeats" if repeats > 1 else "")
-        rows = [(point.swept, {"verdict": point.verdict, "metrics": point.metrics}) for point in points]
+        several = len({point.scenario.name for point in points}) > 1
+        title = "sweep" if several else points[0].scenario.name
+        title += f", medians of {repeats} repeats" if repeats > 1 else ""
+        rows = [
+            (
+                ({"scenario": point.scenario.name} if several else {}) | point.swept,
+                {"verdict": point.verdict, "metrics": point.metrics},
+            )
+            for point in points
+        ]
         _print(sweep_table(rows, title))
         for point in points:
             for line in shown.slo_lines(point.scenario.slo, point.metrics):
@@ -278,6 +347,21 @@ def _print(table: Any) -> None:
 def _slow(backend: Backend) -> None:
     if backend is Backend.simpy:
         print("--backend simpy is the readable reference: a few thousand records a second", file=sys.stderr)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[Callable[[int, int], None]]:
+    """Progress of simulations that are kept in a folder; an interruption says how many."""
+    from sim import shown
+
+    counts = [0, 0]
+    with _resumable(folder, counts), shown.Progress("simulations") as progress:
+
+        def tell(done: int, total: int) -> None:
+            counts[:] = [done, total]
+            progress(done, total)
+
+        yield tell
 
 
 @contextmanager

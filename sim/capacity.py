@@ -15,6 +15,7 @@ from analysis.text import number
 from scenarios.spec import S_NS, Scenario
 from sim import store, sweep
 from sim.costs import Calibration
+from sim.pipelines import holds_backlog
 
 #: Where the probes of searches are kept, in the folder of runs.
 FOLDER = Path(".cache") / "capacity"
@@ -115,7 +116,10 @@ def capacity(job: Job) -> Capacity:
 
 
 def _drained(job: Job, tell: Callable[[str], None]) -> tuple[search.Drain, int]:
-    """The drain throughput, and the backlog it was of: the scenario's, or one that lasts a while."""
+    """The drain throughput, and the backlog it was of: the scenario's, or one that lasts a while.
+
+    A pipeline without a topic has none.
+    """
 
     def once(records: int, repeat: int) -> Outcome:
         outcome = _run(job, search.prefilled(job.scenario, records, repeat))
@@ -123,6 +127,8 @@ def _drained(job: Job, tell: Callable[[str], None]) -> tuple[search.Drain, int]:
         tell(f"backlog of {records:,}, repeat {repeat + 1}: {number(rate)} /s out")
         return outcome
 
+    if not holds_backlog(job.scenario.engine.kind):
+        return search.Drain(None, None, None), 0
     backlog = job.scenario.workload.backlog_records
     if not backlog:
         rate = once(FIRST_BACKLOG, 0).metrics["drain_throughput_per_s"] or 0.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: Every CPU cost a pipeline of the Python engine pays, by name, and which thread burns it.
+#: Every CPU cost a pipeline pays, by name, and which thread burns it.
 CPU_COSTS = {
     "generator.wake": "generator application thread, once each time it slept until a record was due",
     "generator.record": "generator application thread, per record: payload, produce call, delivery callback",
@@ -48,6 +48,10 @@ CPU_COSTS = {
     "task.start": "an executor, per task, record and byte: start it and fetch its records",
     "task.end": "an executor, per task",
 }
+#: A server's cost of scoring a batch of requests has one number for each size of the batch, after the backgrounds.
+SERVER_SCORE = "server.score"
+#: `regime["engine"]` of a calibration that is of no engine in particular.
+ANY_ENGINE = "any"
 #: Latencies, by name.
 LATENCIES = {
     "wake": "from the moment a sleeping thread is made ready to the moment it could run on an idle core",
@@ -98,7 +102,7 @@ class HostCosts:
 
     cores: int
     curve: tuple[float, ...]  # c(1), c(2), ...: work done per second by n spinners, in cores
-    discipline: str  # "slices"
+    discipline: str  # "slices" or "ps" (processor sharing)
     slice_ns: int
 
 
@@ -118,6 +122,10 @@ class Calibration:
     cold_shape: dict[float, float] = field(default_factory=lambda: {4e6: 1.0})
     #: points -> CPU ns of scoring one record of so many points; interpolated log-log inside, proportional outside
     score_table: dict[int, float] = field(default_factory=dict)
+    #: such a table of the external server, where it differs
+    server_table: dict[int, float] = field(default_factory=dict)
+    #: part -> capacity curve of its host, where that is not the calibration's own
+    curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
     #: cost name -> such a table, in place of its fixed and byte terms: where a line through the sizes fails
     tables_ns: dict[str, dict[int, float]] = field(default_factory=dict)
     #: bytes: {"input_fixed":..., "input_per_point":..., "output_fixed":..., "output_per_point":...}
@@ -156,6 +164,8 @@ def from_json(data: dict[str, Any]) -> Calibration:
         background_ns_per_s={k: value(v) for k, v in data.get("background_ns_per_s", {}).items()},
         cold_shape={float(k): float(v) for k, v in data.get("cold_shape", {"4e6": 1.0}).items()},
         score_table={int(k): float(v) for k, v in data.get("score_table", {}).items()},
+        server_table={int(k): float(v) for k, v in data.get("server_table", {}).items()},
+        curves={k: tuple(float(x) for x in v) for k, v in data.get("curves", {}).items()},
         tables_ns={k: {int(n): float(x) for n, x in t.items()} for k, t in data.get("tables_ns", {}).items()},
         sizes_bytes={k: float(v) for k, v in data.get("sizes_bytes", {}).items()},
         ranges={k: (float(v[0]), float(v[1])) for k, v in data.get("ranges", {}).items()},
@@ -194,6 +204,8 @@ def to_json(c: Calibration) -> dict[str, Any]:
         "background_ns_per_s": {k: [v.value, v.lo, v.hi] for k, v in c.background_ns_per_s.items()},
         "cold_shape": {f"{k:g}": v for k, v in c.cold_shape.items()},
         "score_table": {str(k): v for k, v in c.score_table.items()},
+        **({"server_table": {str(k): v for k, v in c.server_table.items()}} if c.server_table else {}),
+        **({"curves": {k: list(v) for k, v in c.curves.items()}} if c.curves else {}),
         "tables_ns": {k: {str(n): x for n, x in t.items()} for k, t in c.tables_ns.items()},
         "sizes_bytes": c.sizes_bytes,
         "ranges": {k: list(v) for k, v in c.ranges.items()},

@@ -25,8 +25,9 @@ class _Room:
         self.size = G_SIZE
 
     def take(self, count: int) -> int:
-        """The base of so many integers more."""
-        base, self.size = self.size, self.size + count
+        """The base of so many integers more, at the beginning of a line of the processor's cache."""
+        base = -(-self.size // LINE) * LINE
+        self.size = base + count
         return base
 
 

@@ -1,6 +1,7 @@
-"""The programs of the Python engine's pipeline: generator, clients, broker, worker, collector, background.
+"""The programs that pipelines share: generator, clients, broker, collector, server, background.
 
-Each reads like the loop it stands for; docs/simulator.md says what the operations mean.
+Each reads like the loop it stands for; docs/simulator.md says what the operations mean.  What only one engine family
+runs is beside its layout, in `sim.pipelines`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sim import operations as op
-from sim.costs import CPU_COSTS
+from sim.costs import BACKGROUND_PARTS, CPU_COSTS
 from sim.operations import Program
 
 COST_NUMBER: Mapping[str, int] = {name: i for i, name in enumerate(CPU_COSTS)}
 #: Costs of background threads come after the named ones: one a part.
 FIRST_BACKGROUND_COST = len(CPU_COSTS)
+#: Then what a server's scoring costs: one number a size of the batch.
+FIRST_SERVER_SCORE_COST = FIRST_BACKGROUND_COST + len(BACKGROUND_PARTS)
 BACKGROUND_PERIOD_NS = 10_000_000
 
 Operations = tuple[tuple[int, int, int, int], ...]
@@ -74,24 +77,26 @@ def consumer_client() -> Operations:
     return p.build()
 
 
-def python_worker() -> Operations:
-    """Polls, then decodes, scores, encodes and produces record by record on the polling thread."""
-    p = Program("python worker")
-    p.label("loop").do(op.POLL, "empty")
-    p.do(op.CPU, COST_NUMBER["worker.poll"], op.POLLED)
-    p.do(op.STAMP, op.FETCHED, op.OF_POLL)
-    p.do(op.CPU, COST_NUMBER["worker.cold"], op.AFTER_SLEEP)
-    p.label("next").do(op.NEXT, "loop")
-    p.do(op.CPU, COST_NUMBER["worker.decode"], op.RECORD_IN)
+def score(p: Program, service: int | None) -> None:
+    """The scoring of the record at hand: on this thread, or by a call whose answer it waits for."""
     p.do(op.STAMP, op.SCORE_BEGIN, op.ONE)
-    p.do(op.CPU, COST_NUMBER["worker.score"], op.RECORD_IN)
+    if service is None:
+        p.do(op.CPU, COST_NUMBER["worker.score"], op.RECORD_IN)
+    else:
+        p.do(op.CPU, COST_NUMBER["call.request"], op.RECORD_IN)
+        p.do(op.CALL, service).do(op.RECV)
+        p.do(op.CPU, COST_NUMBER["call.response"], op.RECORD_OUT)
     p.do(op.STAMP, op.SCORE_END, op.ONE)
-    p.do(op.CPU, COST_NUMBER["worker.encode"], op.RECORD_OUT)
-    p.do(op.STAMP, op.PRODUCED, op.ONE)
-    p.do(op.CPU, COST_NUMBER["worker.produce"], op.RECORD_OUT)
-    p.do(op.ENQUEUE).do(op.SERVE).do(op.JUMP, "next")
-    p.label("empty").do(op.CPU, COST_NUMBER["worker.poll_empty"], op.AFTER_SLEEP)
-    p.do(op.SERVE).do(op.JUMP, "loop")
+
+
+def server(service: int) -> Operations:
+    """A thread of a server: takes what waits, up to a batch, scores it together, answers each."""
+    p = Program("server")
+    p.label("loop").do(op.TAKE, service)
+    p.do(op.CPU, COST_NUMBER["server.wake"], op.AFTER_SLEEP)
+    p.do(op.CPU, COST_NUMBER["server.request"], op.TAKEN)
+    p.do(op.CPU, FIRST_SERVER_SCORE_COST, op.TAKEN, op.BY_SIZE)
+    p.do(op.REPLY).do(op.JUMP, "loop")
     return p.build()
 
 

@@ -1,11 +1,13 @@
 """The reference's time, and its hosts: who holds a core until when.
 
-`docs/simulator.md` says it in words, sections "Events and the order of ties" and "Hosts: slices".
+`docs/simulator.md` says it in words, sections "Events and the order of ties", "Hosts: slices" and "Hosts: processor
+sharing".
 """
 
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import simpy
 from simpy.events import EventPriority
 
 DELIVER, TIMER, WAKE, CORE = range(4)  # kinds of event, in the order of ties
+UNITS = 256  # of virtual time, a ns
 
 
 class State(enum.Enum):
@@ -33,7 +36,8 @@ class HostThread:
     state: State = State.WAKING
     events: int = 0  # scheduled so far
     generation: int = 0
-    remaining: int = 0  # work left, ns
+    remaining: int = 0  # work left, ns; under processor sharing all of the operation under way
+    finish: int = 0  # under processor sharing: the virtual time at which it is done
     used: int = 0  # of its slice, while it queues
     slice_start: int = 0
     run_start: int = 0  # since when it was not charged
@@ -89,11 +93,96 @@ class Clock:
         self.at(time, kind, thread, lambda: action(thread) if thread.generation == generation else None)
 
 
-class Host:
+class Host(ABC):
+    """Lets threads run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @abstractmethod
+    def ready(self, t: HostThread) -> None:
+        """A thread woke; its process goes on when it runs."""
+
+    @abstractmethod
+    def work(self, t: HostThread, work: int) -> None:
+        """The thread begins a CPU operation of `work` > 0 ns; its process goes on when that is done."""
+
+    @abstractmethod
+    def release(self, t: HostThread) -> None:
+        """The thread gives up its core: it is blocked, or it halted."""
+
+    @abstractmethod
+    def cpu(self, t: HostThread, now: int) -> int:
+        """What the thread ran until now, ns, where no event is between the last one and now."""
+
+
+class Sharing(Host):
+    """Processor sharing: n threads at work advance evenly, each by shares[n - 1] units of work a ns."""
+
+    def __init__(self, clock: Clock, shares: tuple[int, ...]) -> None:
+        super().__init__(clock)
+        self.shares = shares
+        self.at_work: list[HostThread] = []
+        self.virtual = 0  # units of work that a thread at work all the time has behind it
+        self.brought_to = 0  # when that was so
+        self.next: HostThread | None = None  # whose CORE event is pending
+
+    def ready(self, t: HostThread) -> None:
+        """A thread woke: it runs at once."""
+        t.state = State.RUNNING
+        t.process.succeed()
+
+    def work(self, t: HostThread, work: int) -> None:
+        """The thread begins a CPU operation: all others at work slow down."""
+        self._bring_to_now()
+        t.remaining, t.finish = work, self.virtual + UNITS * work
+        self.at_work.append(t)
+        self._schedule_next()
+
+    def release(self, t: HostThread) -> None:
+        """A thread that does not work takes nothing from the others."""
+
+    def cpu(self, t: HostThread, now: int) -> int:
+        """All it completed, and its share of the operation under way."""
+        if t not in self.at_work:
+            return t.cpu
+        done = (self._virtual_at(now) - (t.finish - UNITS * t.remaining)) // UNITS
+        return t.cpu + min(done, t.remaining)
+
+    def _core(self, t: HostThread) -> None:
+        """CORE: the work is complete."""
+        self._bring_to_now()
+        self.at_work.remove(t)
+        t.cpu += t.remaining
+        t.remaining = 0
+        self._schedule_next()
+        t.process.succeed()
+
+    def _schedule_next(self) -> None:
+        """The thread that will be the first to finish has the host's only CORE event."""
+        if self.next:
+            self.next.generation += 1
+        self.next = min(self.at_work, key=lambda t: (t.finish, t.number), default=None)
+        if self.next:
+            left = max(0, self.next.finish - self.virtual)
+            takes = -(-left // self._share())
+            self.clock.at_unless_stale(self.clock.now + takes, CORE, self.next, self._core)
+
+    def _bring_to_now(self) -> None:
+        self.virtual, self.brought_to = self._virtual_at(self.clock.now), self.clock.now
+
+    def _virtual_at(self, now: int) -> int:
+        return self.virtual + self._share() * (now - self.brought_to)
+
+    def _share(self) -> int:
+        return self.shares[len(self.at_work) - 1] if self.at_work else 0
+
+
+class Slices(Host):
     """Cores, one run queue, and the slices that share them."""
 
     def __init__(self, clock: Clock, cores: int, slice_ns: int) -> None:
-        self.clock = clock
+        super().__init__(clock)
         self.idle = cores
         self.slice_ns = slice_ns
         self.running: list[HostThread] = []
@@ -139,6 +228,10 @@ class Host:
             self._grant(self.queue.popleft())
         else:
             self.idle += 1
+
+    def cpu(self, t: HostThread, now: int) -> int:
+        """What it was charged, and what it ran since."""
+        return t.cpu + (now - t.run_start if t.state is State.RUNNING else 0)
 
     def _core(self, t: HostThread) -> None:
         """CORE: the work is complete, or the slice ended."""

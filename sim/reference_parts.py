@@ -1,6 +1,7 @@
 """What the reference's pipeline is made of: threads, logs, clients and messages, and what each knows by itself.
 
-Nothing here waits and nothing is scheduled; that is `sim.reference`.  `docs/simulator.md` says it in words.
+Nothing here waits and nothing is scheduled; that is `sim.reference`, `sim.reference_kafka` and
+`sim.reference_families`.  `docs/simulator.md` says it in words.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from itertools import islice
 from typing import TypeVar
 
 from sim import operations as op
+from sim import system as spec
 from sim.programs import Operations
-from sim.reference_hosts import Clock, Host, HostThread
-from sim.system import INPUT, OUTPUT, System
+from sim.reference_hosts import HostThread
+from sim.system import System
 
 T = TypeVar("T")
 
@@ -39,12 +41,15 @@ class Thread(HostThread):
     record: int = -1
     sleeps_unpaid: int = 0  # since the last CPU operation after a sleep
     home: Thread = field(init=False)  # whose caches it shares: its own, but for the broker's threads
+    of_broker: bool = False  # it receives requests, others what is in their mailbox
     has_worked: bool = False  # since it slept last, for a record, a message or a poll
     idle_since: int = 0  # when it slept after it had worked
     message: Message | None = None
     aside: Message | None = None  # the parked fetch that its append satisfied
     polled: deque[int] = field(default_factory=deque)  # the records of its poll, but for those it has gone on to
     outstanding: int = 0  # records enqueued whose deliveries were not served
+    taken: list[Request] = field(default_factory=list)  # what a server thread answers
+    task: Task | None = None
     worked: bool = False  # it did nothing since its last work but stamp the record at hand
     fresh: list[tuple[int, list[int]]] = field(default_factory=list)  # those stamps: their places, and their columns
     # its clients, or its connection if it is one
@@ -60,6 +65,7 @@ class Thread(HostThread):
     sent: int = 0
     polls: int = 0
     polls_empty: int = 0
+    tasks: int = 0
     sleeps: int = 0
     coldness: int = 0
 
@@ -83,9 +89,21 @@ class Log:
     record_bytes: int
     appended: list[int]  # the stamp column of its topic
     batches: list[list[int]] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)  # the same
+    planned: int = 0  # records that micro-batches have taken
     fetched: int = 0  # batches granted to its consumer
     queue: deque[int] = field(default_factory=deque)  # records delivered to its consumer and not yet polled
     consumer: Consumer | None = None
+
+    def append(self, batch: list[int]) -> None:
+        """A batch goes to the end."""
+        self.batches.append(batch)
+        self.records.extend(batch)
+
+    @property
+    def unplanned(self) -> int:
+        """Records beyond the planned position."""
+        return len(self.records) - self.planned
 
 
 @dataclass(eq=False)
@@ -113,6 +131,7 @@ class Producer:
     application: Thread | None  # who serves the deliveries
     first_partition: int
     lanes: list[Lane]
+    calls_back: bool = False  # it serves deliveries on its own thread
     turn: int = 0  # the lane to look at first
     in_flight: int = 0
     requests: int = 0
@@ -215,53 +234,101 @@ class Message:
 
 
 @dataclass(eq=False)
-class Parts:
-    """All of a pipeline, as a system lays it out."""
+class Reader:
+    """A reader's end of an exchange."""
 
-    threads: list[Thread]
-    producers: list[Producer]
-    consumers: list[Consumer]
-    brokers: list[Thread]
+    thread: Thread
+    inbox: deque[int] = field(default_factory=deque)
+    buffers: dict[Thread, list[int]] = field(default_factory=dict)  # by writer
+    blocked: deque[Thread] = field(default_factory=deque)  # writers, until it has room
+
+    @property
+    def held(self) -> int:
+        """Records in its inbox and on their way to it."""
+        return len(self.inbox) + sum(map(len, self.buffers.values()))
 
 
-def lay_out(system: System, clock: Clock, stamps: list[list[int]]) -> Parts:
-    """Makes every part of a system; the backlog is in its logs."""
-    hosts = [Host(clock, h.cores, h.slice_ns) for h in system.hosts]
-    threads = [
-        Thread(number=i, host=hosts[t.host], process=clock.env.event(), name=t.name, program=t.program, index=t.index)
-        for i, t in enumerate(system.threads)
-    ]
-    topics = {
-        topic: [Log(system.record_bytes[topic], stamps[column]) for _ in range(system.partitions)]
-        for topic, column in ((INPUT, op.APPENDED), (OUTPUT, op.OUT_APPENDED))
-    }
-    of_partition: list[list[int]] = [[] for _ in range(system.partitions)]
-    for record, partition in enumerate(system.partition[: system.backlog].tolist()):
-        of_partition[partition].append(record)
-    step = system.backlog_batch_records
-    for log, records in zip(topics[INPUT], of_partition, strict=True):
-        log.batches = [records[i : i + step] for i in range(0, len(records), step)]
+class Exchange:
+    """Records on their way from writers to readers."""
 
-    producers = []
-    for p in system.producers:
-        lanes = [Lane(log) for log in topics[p.topic][p.first_partition : p.first_partition + p.partitions]]
-        application = threads[p.application] if p.application >= 0 else None
-        producer = Producer(threads[p.client], application, p.first_partition, lanes)
-        producers.append(producer)
-        producer.client.producer = producer
-        if application is not None:
-            application.producer = producer
-    for g, number in enumerate(system.generators):
-        threads[number].producer = producers[g]
-        threads[number].record = system.backlog + g - len(system.generators)
-    consumers = []
-    for c in system.consumers:
-        logs = topics[c.topic][c.first_partition : c.first_partition + c.partitions]
-        consumer = Consumer(threads[c.client], threads[c.application], logs, c.max_poll_records)
-        consumers.append(consumer)
-        consumer.client.consumer = consumer.application.consumer = consumer
-        for log in logs:
-            log.consumer = consumer
-    for i in system.broker_threads:
-        threads[i].home = threads[system.broker_threads[0]]
-    return Parts(threads, producers, consumers, [threads[i] for i in system.broker_threads])
+    def __init__(self, settings: spec.Exchange, writers: list[Thread], readers: list[Thread]) -> None:
+        self.settings = settings
+        self.readers = [Reader(thread, buffers={writer: [] for writer in writers}) for thread in readers]
+        self.reader_of = {reader.thread: reader for reader in self.readers}
+        self.turn = {writer: i for i, writer in enumerate(writers)}  # whose reader is the next to get a record
+        self.timed: set[Thread] = set()  # writers whose flush timer is pending
+
+    def target(self, writer: Thread) -> Reader:
+        """Whom the writer's next record goes to."""
+        return self.readers[self.turn[writer] % len(self.readers)]
+
+    def has_room(self, reader: Reader) -> bool:
+        """Whether one record more may be on its way to the reader."""
+        return self.settings.capacity == 0 or reader.held < self.settings.capacity
+
+
+@dataclass(eq=False, kw_only=True)
+class Request(Message):
+    """A call of a service with one record."""
+
+    service: Service
+    record: int
+    arrived: int = -1  # at the service
+
+
+@dataclass(eq=False)
+class Service:
+    """A queue of requests, and the threads that answer them."""
+
+    settings: spec.Service
+    threads: list[Thread]  # in the order of their numbers
+    queue: deque[Request] = field(default_factory=deque)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds a whole batch."""
+        return len(self.queue) >= self.settings.batch_records
+
+    def take(self) -> list[Request]:
+        """A batch from the head of the queue, as large as it may be."""
+        return [self.queue.popleft() for _ in range(min(self.settings.batch_records, len(self.queue)))]
+
+
+@dataclass(eq=False)
+class Task:
+    """What an executor does of a micro-batch: some records of one partition."""
+
+    records: list[int]
+    left: deque[int]
+
+
+@dataclass(eq=False)
+class MicroBatch:
+    """The batches of a driver."""
+
+    settings: spec.MicroBatch
+    driver: Thread
+    executors: list[Thread]  # in the order of their numbers
+    logs: list[Log]
+    turn: int = 0  # the partition to begin the next batch with
+    started: int | None = None
+    plans: int = 0
+    tasks: deque[Task] = field(default_factory=deque)  # that nobody took yet
+    undone: int = 0  # tasks of the batch
+
+    def plan(self) -> list[Task]:
+        """Cuts a batch: a task for every partition that has records, the logs in turn if there is a limit."""
+        limit, tasks = self.settings.max_records, []
+        room = limit or sum(log.unplanned for log in self.logs)
+        first, self.turn = self.turn, 0
+        for i in range(len(self.logs)):
+            log = self.logs[(first + i) % len(self.logs)]
+            count = min(log.unplanned, room)
+            if count:
+                records = log.records[log.planned : log.planned + count]
+                log.planned += count
+                room -= count
+                tasks.append(Task(records, deque(records)))
+                if room == 0 and limit:
+                    self.turn = (first + i + 1) % len(self.logs)
+        return tasks

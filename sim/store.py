@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,17 @@ def directories() -> list[Path]:
 
 
 def names() -> list[str]:
-    """Every calibration that can be named."""
-    return sorted({p.stem for d in directories() for p in d.glob("*.json")})
+    """Every calibration that can be named; FOLDER/REGIME of one that is a folder of one file a regime."""
+    files = (p.relative_to(d) for d in directories() for pattern in ("*.json", "*/*.json") for p in d.glob(pattern))
+    return sorted({str(p.with_suffix("")) for p in files})
+
+
+def regimes(name: str) -> list[Path]:
+    """The files of a calibration that is a folder of one file a regime; empty where it is none."""
+    for d in directories():
+        if name and (d / name).is_dir():
+            return sorted((d / name).glob("*.json"))
+    return []
 
 
 def find(name: str) -> Path:
@@ -45,7 +55,8 @@ def find(name: str) -> Path:
     for d in directories():
         if (d / f"{name}.json").is_file():
             return d / f"{name}.json"
-    raise CalibrationError(f"no calibration named {name}; there are: {', '.join(names()) or 'none'}")
+    there = dict.fromkeys(known.partition("/")[0] for known in names())
+    raise CalibrationError(f"no calibration named {name}; there are: {', '.join(there) or 'none'}")
 
 
 def load(name: str) -> Calibration:
@@ -67,9 +78,10 @@ def choose(scenario: Scenario, override: str | None = None) -> Calibration:
     Raises:
         CalibrationError: it is missing, of another engine, or foreign where the scenario predicts this host.
     """
-    calibration = load(override or scenario.calibration or SHIPPED)
+    name = override or scenario.calibration or SHIPPED
+    calibration = _of_regimes(name, scenario) if regimes(name) else load(name)
     engine = calibration.regime.get("engine")
-    if engine != scenario.engine.kind:
+    if engine not in (scenario.engine.kind, costs.ANY_ENGINE):
         raise CalibrationError(
             f"calibration {calibration.name} is of engine {engine}, the scenario of {scenario.engine.kind}"
         )
@@ -82,6 +94,30 @@ def choose(scenario: Scenario, override: str | None = None) -> Calibration:
     return calibration
 
 
+def _of_regimes(name: str, scenario: Scenario) -> Calibration:
+    """Of a folder of regimes, the one that was measured at the scenario's engine, runtime, model and rate.
+
+    A regime of no engine's, runtime's or model's own has no such key.  Where several remain, the nearest in rate.
+    """
+    rate = max(scenario.workload.arrival.rate_per_s, 1e-9)
+    asked = {
+        "engine": scenario.engine.kind,
+        "chained": scenario.engine.chained,
+        "runtime": scenario.serving.runtime,
+        "model": scenario.model.name,
+    }
+    found = []
+    for path in regimes(name):
+        calibration = load(str(path))
+        if all(calibration.regime.get(key, word) == word for key, word in asked.items()):
+            low, high = calibration.ranges.get("rate_per_s", (rate, rate))
+            found.append((max(0.0, math.log(max(low, 1e-9) / rate), math.log(rate / max(high, 1e-9))), calibration))
+    if not found:
+        words = ", ".join(f"{key} {word}" for key, word in asked.items())
+        raise CalibrationError(f"calibration {name} has no regime of {words}")
+    return min(found, key=lambda item: item[0])[1]
+
+
 def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
     """Settings of the scenario beyond what the calibration measured, in words."""
     settings = {
@@ -92,7 +128,7 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
         "max_poll_records": float(scenario.broker.consumer.max_poll_records),
         "parallelism": float(scenario.engine.parallelism),
     }
-    said = []
+    said = ["everything (round numbers)"] if calibration.regime.get("engine") == costs.ANY_ENGINE else []
     for key, value in settings.items():
         low, high = calibration.ranges.get(key, (value, value))
         if value and not low <= value <= high:

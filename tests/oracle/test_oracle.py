@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw, quantile
 from scenarios.spec import MS_NS, Broker, ConsumerSettings, Engine, ProducerSettings, Scenario, Workload
 from sim.costs import CPU_COSTS, Calibration
-from tests.oracle import cases, python_engine
+from tests.oracle import cases, kernel, pipeline, python_engine, world
 
 Due = Callable[..., None]
-STAMPS = python_engine.STAMPS[:-3]
+STAMPS = world.STAMPS[:-3]
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def due(monkeypatch: pytest.MonkeyPatch) -> Due:
 
     def at(*times_ns: int) -> None:
         times = np.array(times_ns, np.int64)
-        monkeypatch.setattr(python_engine, "schedule", lambda _arrival, _horizon_ns, _seed: times)
+        monkeypatch.setattr(pipeline, "schedule", lambda _arrival, _horizon_ns, _seed: times)
         monkeypatch.setattr(
-            python_engine,
+            pipeline,
             "partition_of",
             lambda scenario, n: np.arange(n, dtype=np.int64) % scenario.broker.partitions,
         )
@@ -35,7 +35,7 @@ def due(monkeypatch: pytest.MonkeyPatch) -> Due:
     return at
 
 
-def pipeline(
+def scenario_of(
     *,
     producers: int = 1,
     partitions: int = 1,
@@ -66,7 +66,7 @@ def got(result: dict[str, NDArray[np.int64]], *names: str) -> list[list[int]]:
 
 
 def test_the_numbers_of_the_costs_are_their_places_in_the_calibration() -> None:
-    assert list(CPU_COSTS) == list(python_engine.COST_NAMES)
+    assert list(CPU_COSTS) == list(pipeline.COST_NAMES)
 
 
 COSTS = cases.calibration(
@@ -97,7 +97,7 @@ COSTS = cases.calibration(
 
 def test_one_record_through_every_stage(due: Due) -> None:
     due(1_000_000)
-    result = python_engine.simulate(pipeline(points=2), COSTS)  # 1,000 bytes in, 1,100 out
+    result = python_engine.simulate(scenario_of(points=2), COSTS)  # 1,000 bytes in, 1,100 out
     expected = {
         "created": 1_000_000,
         "sent": 1_020_000,  # timer 20,000; then generator.wake 1,000
@@ -125,7 +125,7 @@ def test_one_record_through_every_stage(due: Due) -> None:
 
 def test_what_lies_behind_the_horizon_is_not_reached(due: Due) -> None:
     due(1_000_000)
-    scenario = pipeline(points=2)
+    scenario = scenario_of(points=2)
     load = replace(scenario.workload, duration_ns=1_411_300, drain_ns=0)
     result = python_engine.simulate(replace(scenario, workload=load), COSTS)
     assert got(result, "created", "score_begin", "worker") == [[1_000_000], [1_211_300], [0]]
@@ -143,7 +143,7 @@ def scoring(ns: int, **fixed: int) -> Calibration:
 def test_a_batch_waits_until_the_linger_of_its_first_record_is_over(due: Due) -> None:
     due(1_000_000, 3_000_000, 6_500_000)
     settings = ProducerSettings(linger_ns=5 * MS_NS)
-    result = python_engine.simulate(pipeline(producer=settings), scoring(10_000))
+    result = python_engine.simulate(scenario_of(producer=settings), scoring(10_000))
     assert got(result, "sent", "appended", "fetched", "score_end", "batch") == [
         [1_001_000, 3_001_000, 6_501_000],
         [6_102_000, 6_102_000, 11_602_000],  # enqueued at 1,001,000; the client's timer; network
@@ -156,24 +156,24 @@ def test_a_batch_waits_until_the_linger_of_its_first_record_is_over(due: Due) ->
 def test_a_full_batch_does_not_wait_and_the_rest_keeps_its_own_clock(due: Due) -> None:
     due(1_000_000, 2_000_000, 2_000_000, 2_000_000)
     settings = ProducerSettings(linger_ns=5 * MS_NS, batch_records=3)
-    result = python_engine.simulate(pipeline(producer=settings), scoring(10_000))
+    result = python_engine.simulate(scenario_of(producer=settings), scoring(10_000))
     assert got(result, "appended") == [[2_101_000, 2_101_000, 2_101_000, 7_102_000]]
     in_bytes = replace(settings, batch_records=100, batch_bytes=2_500)  # three records reach it, two fit
-    result = python_engine.simulate(pipeline(producer=in_bytes), scoring(10_000))
+    result = python_engine.simulate(scenario_of(producer=in_bytes), scoring(10_000))
     assert got(result, "appended") == [[2_101_000, 2_101_000, 7_102_000, 7_102_000]]
 
 
 def test_one_request_in_flight_holds_the_next_batch_back(due: Due) -> None:
     due(1_000_000, 1_010_000, 1_020_000)
     settings = ProducerSettings(linger_ns=0, max_in_flight=1)
-    result = python_engine.simulate(pipeline(producer=settings), scoring(10_000, broker_produce=30_000))
+    result = python_engine.simulate(scenario_of(producer=settings), scoring(10_000, broker_produce=30_000))
     # sent at 1,001,000; appended 130,000 later; the answer 100,000 later; then the other two together
     assert got(result, "appended") == [[1_131_000, 1_361_000, 1_361_000]]
 
 
 def test_two_records_that_tie_go_in_the_order_of_their_threads(due: Due) -> None:
     due(1_000_000, 1_000_000)
-    one = pipeline(producers=2)
+    one = scenario_of(producers=2)
     result = python_engine.simulate(one, scoring(10_000, broker_produce=40_000, worker_decode=5_000))
     # Both requests arrive at 1,101,000; one broker thread takes client 2's, then completes the parked fetch at once.
     assert got(result, "sent", "appended", "fetched", "score_begin", "batch") == [
@@ -183,7 +183,7 @@ def test_two_records_that_tie_go_in_the_order_of_their_threads(due: Due) -> None
         [1_246_000, 1_446_000],
         [0, 1],
     ]
-    two = pipeline(producers=2, io_threads=2)
+    two = scenario_of(producers=2, io_threads=2)
     result = python_engine.simulate(two, scoring(10_000, broker_produce=40_000, worker_decode=5_000))
     assert got(result, "appended", "fetched", "score_end", "batch") == [
         [1_141_000, 1_141_000],  # broker thread 4 first: its append satisfies the fetch before the other is there
@@ -198,11 +198,11 @@ def test_a_message_goes_before_a_wake_up_of_the_same_instant(due: Due) -> None:
     # CORE comes after WAKE, so the batch has gone.
     due(1_000_000, 6_000_000)
     settings = ProducerSettings(linger_ns=5 * MS_NS)
-    result = python_engine.simulate(pipeline(producer=settings), scoring(0, generator_record=1_000))
+    result = python_engine.simulate(scenario_of(producer=settings), scoring(0, generator_record=1_000))
     # enqueued at 1,002,000, due at 6,002,000, woken at 6,003,000; the second is enqueued at 6,002,000, before it
     assert got(result, "appended") == [[6_103_000, 6_103_000]]
     due(1_000_000, 6_001_000)
-    result = python_engine.simulate(pipeline(producer=settings), scoring(0, generator_record=1_000))
+    result = python_engine.simulate(scenario_of(producer=settings), scoring(0, generator_record=1_000))
     # now it is enqueued at 6,003,000 too, but by a CORE event
     assert got(result, "appended") == [[6_103_000, 11_104_000]]
 
@@ -210,7 +210,7 @@ def test_a_message_goes_before_a_wake_up_of_the_same_instant(due: Due) -> None:
 def test_a_fetch_that_finds_too_little_is_answered_when_its_time_is_over(due: Due) -> None:
     due(1_000_000)
     settings = ConsumerSettings(fetch_min_bytes=5_000, fetch_max_wait_ns=3 * MS_NS)
-    result = python_engine.simulate(pipeline(consumer=settings), scoring(10_000, broker_fetch=1_000))
+    result = python_engine.simulate(scenario_of(consumer=settings), scoring(10_000, broker_fetch=1_000))
     # The fetch is at the broker at 100,000 and expires at 3,100,000; the output's at the same instants, and it was
     # asked again at 3,200,000: 3,300,000, 6,300,000.
     assert got(result, "appended", "fetched", "score_end") == [[1_101_000], [3_201_000], [3_211_000]]
@@ -220,7 +220,7 @@ def test_a_fetch_that_finds_too_little_is_answered_when_its_time_is_over(due: Du
 def test_a_backlog_is_polled_in_turns(due: Due) -> None:
     due()
     settings = ConsumerSettings(max_poll_records=3)
-    scenario = pipeline(partitions=2, backlog=8, consumer=settings)
+    scenario = scenario_of(partitions=2, backlog=8, consumer=settings)
     result = python_engine.simulate(scenario, scoring(10_000))
     assert got(result, "created", "sent", "appended") == [[0] * 8] * 3
     # Partition 0 holds 0 2 4 6, partition 1 holds 1 3 5 7: three of 0; its last and two of 1; the rest of 1.
@@ -231,22 +231,22 @@ def test_a_backlog_is_polled_in_turns(due: Due) -> None:
 
 
 def test_each_worker_reads_its_own_range() -> None:
-    assert [list(python_engine.assigned(5, 3, w)) for w in range(3)] == [[0, 1], [2, 3], [4]]
-    assert [list(python_engine.assigned(1, 2, w)) for w in range(2)] == [[0], []]
+    assert [list(pipeline.assigned(5, 3, w)) for w in range(3)] == [[0, 1], [2, 3], [4]]
+    assert [list(pipeline.assigned(1, 2, w)) for w in range(2)] == [[0], []]
 
 
 def test_a_table_between_and_beyond_what_was_measured() -> None:
     table = {2: 100.0, 8: 400.0, 32: 6_400.0}
-    assert python_engine.score_ns(table, 8) == 400.0
-    assert python_engine.score_ns(table, 4) == pytest.approx(200.0)
-    assert python_engine.score_ns(table, 16) == pytest.approx(1_600.0)
-    assert python_engine.score_ns(table, 1) == 50.0
-    assert python_engine.score_ns(table, 64) == 12_800.0
+    assert pipeline.score_ns(table, 8) == 400.0
+    assert pipeline.score_ns(table, 4) == pytest.approx(200.0)
+    assert pipeline.score_ns(table, 16) == pytest.approx(1_600.0)
+    assert pipeline.score_ns(table, 1) == 50.0
+    assert pipeline.score_ns(table, 64) == 12_800.0
 
 
 def test_what_is_drawn_in_blocks_is_what_is_drawn_one_by_one() -> None:
     table = np.cumsum(np.arange(TABLE_SIZE, dtype=np.int64))
-    drawn = python_engine.Drawn(table, 1 << 40, PURPOSE_CPU, 7)
+    drawn = kernel.Drawn(table.tolist(), 1 << 40, PURPOSE_CPU, 7)
     for thread in (0, 5):
         for entity in (0, 1, 255, 256, 100_000):
             expected = quantile(table.tolist(), draw(1 << 40, thread, entity, PURPOSE_CPU, 7))
