@@ -8,7 +8,7 @@ ROOMS  := scenarios models analysis control sim real calibration
 # Stamps: what is newer than its stamp is done again, and nothing else.
 INSTALLED := $(VENV)/.installed
 WARM      := $(VENV)/.warm
-COMPILED  := $(wildcard sim/*.py sim/*/*.py control/*.py control/*/*.py scenarios/draws.py)
+COMPILED  := $(wildcard sim/*.py sim/*/*.py control/*.py control/*/*.py scenarios/*draws.py analysis/cluster.py)
 
 # Both locks come from pyproject.toml; UPGRADE=1 takes newer versions, otherwise what is pinned stays.
 UV         ?= $(VENV)/bin/uv

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from real.pool.command import manifests_command, replay_command
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run pipelines on a real broker."
 )
@@ -34,13 +36,28 @@ def run(
     broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
     bootstrap: Annotated[str | None, typer.Option(help="host:port of an external broker.")] = None,
     warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+    pool: Annotated[str, typer.Option(help="Of a cluster: where replicas come from, workers or ray.")] = "workers",
+    score: Annotated[
+        bool, typer.Option("--score", help="Of a cluster: replicas score with the zoo's model instead of waiting.")
+    ] = False,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Of a cluster: simulate it too, with the activation that was measured.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of a table.")] = False,
 ) -> None:
     """Run a scenario (of a sweep, the first point); print the result."""
-    from scenarios.load import load
+    from scenarios.cluster_spec import ClusterScenario
+    from scenarios.load import as_pipeline, load_any
 
     with _reported():
-        points: list[Any] = [({}, load(scenario, sets or []))]
+        asked = load_any(scenario, sets or [])
+        if isinstance(asked, ClusterScenario):
+            from real.pool.command import run_cluster
+
+            raise SystemExit(
+                run_cluster(asked, scenario, sets or [], out, pool, score=score, beside=beside, as_json=as_json)
+            )
+        points: list[Any] = [({}, as_pipeline(asked, str(scenario)))]
         _run(points, 1, out, broker, bootstrap, warm, as_json)
 
 
@@ -129,6 +146,10 @@ def serve(
 
         with Shown() as progress:
             answer(sys.stdin, sys.stdout, out=out, broker=broker, warm_s=warm, progress=progress)
+
+
+app.command("replay")(replay_command)
+app.command("manifests")(manifests_command)
 
 
 @app.command()

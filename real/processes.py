@@ -122,6 +122,11 @@ class Supervisor:
         self._tell(f"dir {self.directory}")
 
     @property
+    def token(self) -> str:
+        """What the environment of whatever is to end with the harness carries under `reaper.TOKEN`."""
+        return self._token
+
+    @property
     def reaper_pid(self) -> int:
         """The reaper's process."""
         return self._reaper.pid

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from analysis.accounting import accounting, misplaced, violation
 from analysis.columns import OUTCOMES, STAMP_COLUMNS
 from analysis.lag import lag_series
-from analysis.metrics import bound_broken, drain_throughput, metrics, resolve, stage_ms, t_gen, t_out, window_ns
+from analysis.metrics import bound_broken, drain_throughput, metrics, resolve, stage_ms, t_gen, t_out
 from analysis.records import empty_records
+from analysis.window import window_ns
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import MS_NS, S_NS, Bound, Scenario, Workload
 
