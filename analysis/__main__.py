@@ -1,4 +1,4 @@
-"""`python -m analysis`: show a run, write a report."""
+"""`python -m analysis`: show a run, compare two, write a report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.compare_command import compare_command
+
 if TYPE_CHECKING:
     from analysis.runs import Run
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Read runs: tables and reports."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Read runs: tables, comparisons and reports.",
 )
 
 
@@ -57,6 +62,9 @@ def report(
         from analysis.report import report as write
 
         print(write(runs or [], None if check is None else _rows(check), out))
+
+
+app.command("compare")(compare_command)
 
 
 def _show_cluster(run: Run, *, as_json: bool) -> None:

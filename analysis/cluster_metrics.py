@@ -254,9 +254,7 @@ def recovery_s(scenario: ClusterScenario, trail: Trail) -> float:
     """The longest spell of violations of any job, seconds; 0 without any."""
     apart_ns = round(scenario.cluster.latency_window_s * 1e9)
     longest = 0
-    for job, times, took, became in zip(
-        scenario.jobs, trail.arrivals, trail.latencies_ns, trail.outcomes, strict=True
-    ):
+    for job, times, took, became in zip(scenario.jobs, trail.arrivals, trail.latencies_ns, trail.outcomes, strict=True):
         late = (became != SERVED) | (took > round(job.slo_s * 1e9))
         if not late.any():
             continue

@@ -1,7 +1,8 @@
 """The metrics of a run, by the names of run.json.
 
-Metrics are of the records created in the window [warm-up, warm-up + duration), a backlog's records apart.  Latency
-runs from `created`, the scheduled send time, so that a generator that falls behind makes it longer and not shorter.
+Metrics are of the records created in the window [warm-up, warm-up + duration) of `analysis.window`, a backlog's records
+apart.  Latency runs from `created`, the scheduled send time, so that a generator that falls behind makes it longer and
+not shorter.
 A percentile is given only where ten records lie beyond it (p99 from 1,000 records, p99.9 from 10,000), else None.
 """
 
@@ -19,6 +20,7 @@ from analysis.accounting import accounting
 from analysis.columns import STAMP_COLUMNS
 from analysis.lag import lag_series
 from analysis.records import Columns, chosen
+from analysis.window import in_window, settled, window_ns
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import MS_NS, S_NS, Bound, Scenario
 
@@ -59,6 +61,7 @@ def metrics(
     Returns:
         Metric name (its unit in the name) -> value.
     """
+    scenario = settled(scenario, records)
     created, sent = np.asarray(records["created"]), np.asarray(records["sent"])
     out = np.asarray(records["out_appended"])
     begin_ns, end_ns = window_ns(scenario, records)
@@ -92,34 +95,6 @@ def metrics(
     counts = accounting(records)
     result["loss"] = counts["lost"] / counts["sent"] if counts["sent"] else None
     return result
-
-
-def window_ns(scenario: Scenario, records: Columns) -> tuple[int, int]:
-    """The window of the metrics; it ends with the load where `workload.records` ended that early.
-
-    Returns:
-        (begin, end), nanoseconds since the run's start.
-    """
-    load = scenario.workload
-    begin, end = load.warmup_ns, load.warmup_ns + load.duration_ns
-    if load.records is None:
-        return begin, end
-    created = np.asarray(records["created"])[np.asarray(records["sequence"]) >= load.backlog_records]
-    if len(created) > 1 and len(created) >= load.records:
-        first, last = int(created.min()), int(created.max())
-        # The load lasts one mean gap beyond its last record, as it would if another followed.
-        end = max(begin, min(end, last + (last - first) // (len(created) - 1)))
-    return begin, end
-
-
-def in_window(scenario: Scenario, records: Columns) -> NDArray[np.bool_]:
-    """Which records the metrics are of."""
-    begin, end = scenario.workload.warmup_ns, scenario.workload.warmup_ns + scenario.workload.duration_ns
-    created = np.asarray(records["created"])
-    inside: NDArray[np.bool_] = (created >= begin) & (created < end)
-    if scenario.workload.backlog_records:
-        inside &= np.asarray(records["sequence"]) >= scenario.workload.backlog_records
-    return inside
 
 
 def window_lag(scenario: Scenario, records: Columns) -> tuple[Ints, Ints]:

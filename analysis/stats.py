@@ -16,7 +16,35 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
+#: Observations of one batch of MSER-5.
+MSER_BATCH = 5
 BLOCK_S = 5
+_FEWEST_BATCHES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its interval; lo and hi are None where one value says nothing of the spread."""
+
+    mean: float
+    lo: float | None
+    hi: float | None
+
+    @property
+    def relative(self) -> float | None:
+        """Half the width over the mean; None where there is no interval, or the mean is 0 and the width is not."""
+        if self.lo is None or self.hi is None:
+            return None
+        half = (self.hi - self.lo) / 2
+        return 0.0 if half == 0 else half / abs(self.mean) if self.mean else None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What MSER found: observations before `cut` are warm-up; not `settled`, the least was at the last place tried."""
+
+    cut: int
+    settled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +93,57 @@ def median_ratio(
     below = np.median(b[rng.integers(0, len(b), (resamples, len(b)))], axis=1)
     lo, hi = _interval(above / below, level)
     return float(np.median(a) / np.median(b)), lo, hi
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """How many standard errors a two-sided Student interval extends to either side."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def t_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The mean of independent replications and its Student interval.
+
+    Args:
+        values: One of each replication.
+        level: Of the interval.
+    """
+    x = _values(values)
+    mean = float(x.mean())
+    if len(x) < 2:
+        return Interval(mean, None, None)
+    half = t_quantile(level, len(x) - 1) * float(x.std(ddof=1)) / math.sqrt(len(x))
+    return Interval(mean, mean - half, mean + half)
+
+
+def mser(values: ArrayLike, batch: int = MSER_BATCH) -> Truncation:
+    """Where the warm-up of a series ends, by the marginal standard error rule (MSER-5 for batches of five).
+
+    Of the means of successive batches, those before d are cut for the d, up to half of them, that makes the standard
+    error of the mean of the rest least (White 1997; batches: White, Cobb and Spratt 2000).
+
+    Args:
+        values: Observations in order; what does not fill a last batch is left out.
+        batch: Observations of one batch.
+
+    Returns:
+        The cut, a multiple of the batch.  Nothing is cut of fewer than ten batches, and then nothing is settled.
+    """
+    x = _values(values)
+    count = len(x) // batch
+    if count < _FEWEST_BATCHES:
+        return Truncation(0, settled=False)
+    means = x[: count * batch].reshape(count, batch).mean(axis=1)
+    means = means - means.mean()
+    left = count - np.arange(count // 2 + 1)
+    sums = np.cumsum(means[::-1])[::-1][: len(left)]
+    squares = np.cumsum(np.square(means)[::-1])[::-1][: len(left)]
+    # Rounding must not tell two places apart at which nothing varies any more.
+    error = (squares - sums * sums / left) / (left * left.astype(np.float64))
+    error[error <= 1e-12 * max(float(error[0]), 1e-300)] = 0.0
+    at = int(np.argmin(error))
+    return Truncation(at * batch, settled=at < count // 2 or not error[0])
 
 
 def slope(

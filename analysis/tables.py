@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.text import VERDICT_STYLE, bound_text, number, percent, which
+from analysis.text import VERDICT_STYLE, bound_text, number, percent, warmup_text, which
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,8 @@ def run_table(meta: Mapping[str, Any]) -> Table:
     table.add_row("verdict", f"[{VERDICT_STYLE.get(word, 'bold')}]{word}[/]")
     if meta.get("verdict_reason"):
         table.add_row("", _plain(meta["verdict_reason"]))
-    table.add_row("backend", str(meta.get("backend")), end_section=True)
+    table.add_row("backend", str(meta.get("backend")))
+    table.add_row("warm-up cut", _plain(warmup_text(meta.get("warmup"))), end_section=True)
     for name, heading in RUN_METRICS.items():
         if values.get(name) is not None:
             table.add_row(heading, number(values[name]))

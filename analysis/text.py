@@ -40,6 +40,18 @@ def percent(error: float | None, signed: float | None = None) -> str:
     return f"{side}{share:.1f} %" if share < 10 else f"{side}{share:,.0f} %"
 
 
+def warmup_text(told: Mapping[str, Any] | None) -> str:
+    """What `warmup` of run.json says was cut, in one line: `2.4 s (auto: latency 2.4 s, throughput 0.3 s)`."""
+    if not told:
+        return NOTHING
+    text = f"{number(told['cut_s'])} s"
+    if told["rule"] == "fixed":
+        return text
+    by = ", ".join(f"{name} {number(at)} s" for name, at in told["by_s"].items())
+    said = "; ".join(part for part in (by, told["why"]) if part)
+    return f"{text} ({told['rule']}{': ' + said if said else ''})"
+
+
 def which(row: Mapping[str, Any]) -> str:
     """The point that a check row is of: `200 /s, parallelism 2`, `drain, parallelism 1`."""
     kind = row.get("kind")

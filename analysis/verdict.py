@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.accounting import accounting, misplaced, violation
-from analysis.metrics import Ints, Metrics, lag_slope, metrics, window_lag, window_ns
+from analysis.metrics import Ints, Metrics, lag_slope, metrics, window_lag
 from analysis.records import Columns
+from analysis.window import after, cut, window_ns
 from scenarios.spec import S_NS, Scenario
 
 #: Ways for a run to end that leave it valid.
@@ -70,7 +71,9 @@ def verdict(
 def evaluate(
     scenario: Scenario, records: Columns, counters: Mapping[str, Any] | None = None, *, reason: str = "complete"
 ) -> dict[str, Any]:
-    """What run.json says of a run's records: `reason`, `verdict`, `verdict_reason`, `metrics`, `accounting`."""
+    """What run.json says of its records: `reason`, `verdict`, `verdict_reason`, `metrics`, `accounting`, `warmup`."""
+    found = cut(scenario, records)
+    scenario = after(scenario, found)
     lag = window_lag(scenario, records)
     values, counts = metrics(scenario, records, counters, lag=lag), accounting(records)
     word, why = verdict(scenario, records, values, counts, reason, lag=lag)
@@ -80,6 +83,7 @@ def evaluate(
         "verdict_reason": why,
         "metrics": values,
         "accounting": counts,
+        "warmup": found.told(),
     }
 
 
@@ -90,6 +94,7 @@ def summary(meta: Mapping[str, Any]) -> dict[str, Any]:
         **{key: meta.get(key) for key in ("id", "name", "backend", "started", "seed", "reason")},
         **{key: meta.get(key) for key in ("verdict", "verdict_reason", "calibration", "append_clock")},
         "parallelism": (scenario.get("engine") or {}).get("parallelism"),
+        "warmup": meta.get("warmup"),
         "metrics": dict(meta.get("metrics") or {}),
         "accounting": dict(meta.get("accounting") or {}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,42 @@ def check(
             console.print(check_summary(rows))
             print(folder)
         if any(row["ok"] is False for row in rows):
+            raise SystemExit(EXIT_ABOVE)
+
+
+@app.command()
+def crayfish(
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of its files; by default calibrations/crayfish-gcp-2023.")
+    ] = None,
+    against: Annotated[
+        bool, typer.Option("--check", help="Write nothing: predict every published run that was fitted, and compare.")
+    ] = False,
+    root: Annotated[Path, typer.Option("--runs", help="Folder of runs; what was simulated is kept there.")] = Path(
+        "runs"
+    ),
+    sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, of every scenario checked.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The comparison as a JSON list.")] = False,
+) -> None:
+    """Make the calibration of Crayfish's published runs from their numbers; or check it against them."""
+    with _reported():
+        from calibration import crayfish as published
+
+        if not against:
+            folder = out or Path("calibrations") / published.NAME
+            print(f"{len(published.write(folder))} regimes in {folder}")
+            return
+        from calibration import crayfish_check as checks
+        from sim import shown
+
+        with shown.Progress("simulations") as progress:
+            found = checks.predicted(checks.cells(), root, sets or [], progress)
+        if as_json:
+            rows = [{**dataclasses.asdict(cell), "error": cell.error} for cell in found]
+            print(json.dumps(rows, indent=1))
+        else:
+            print(checks.markdown(found), end="")
+        if checks.errors(found)[0] > checks.MEDIAN:
             raise SystemExit(EXIT_ABOVE)
 
 

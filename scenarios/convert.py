@@ -12,6 +12,7 @@ from scenarios import profiles, schema, spec
 from scenarios.fields import quantity_of
 from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
 from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, Section, section_of
+from scenarios.units import DURATION
 
 THIS = "this"
 DEFAULT_HOST = "default"
@@ -54,6 +55,7 @@ def to_scenario(file: schema.ScenarioFile, bounds: dict[str, tuple[spec.Bound, .
         engine=to_spec(file.engine),
         serving=to_spec(file.serving),
         model=to_spec(file.model),
+        stages=tuple(_to_stage(name, stage) for name, stage in file.stages.items()),
         hosts=_to_hosts(file.hosts),
         slo=bounds["slo"],
         expect=bounds["expect"],
@@ -81,10 +83,24 @@ def written(section: Section) -> dict[str, Any]:
             value = value.records
         elif name == "backlog":
             value = 0
+        elif name == "warmup" and isinstance(value, str):
+            values["warmup_rule"], value = value, 0
         elif isinstance(value, Section):
             value = to_spec(value)
         values[spec_field(type(section), name)] = value
     return values
+
+
+def _to_stage(name: str, stage: schema.GraphStage) -> spec.Stage:
+    values = written(stage)
+    table = tuple(sorted((int(size), ns) for size, ns in stage.table.items()))
+    values.pop("table", None)
+    return spec.Stage(**{**values, "name": name, "table_ns": table, "next": tuple(map(to_spec, stage.next))})
+
+
+def _stage_text(stage: spec.Stage) -> dict[str, Any]:
+    table = {str(size): DURATION.format(ns) for size, ns in stage.table_ns}
+    return {**section_text(schema.GraphStage, stage), "table": table}
 
 
 def _to_hosts(entries: dict[str, schema.HostEntry]) -> spec.Hosts:
@@ -110,6 +126,7 @@ def to_text(scenario: spec.Scenario) -> dict[str, Any]:
         "serving": section_text(schema.Serving, scenario.serving),
         "model": section_text(schema.Model, scenario.model),
         "hosts": _hosts_text(scenario.hosts),
+        **({"stages": {s.name: _stage_text(s) for s in scenario.stages}} if scenario.stages else {}),
         "slo": bounds_text(scenario.slo),
         "expect": bounds_text(scenario.expect),
         "sweep": {key: list(values) for key, values in scenario.sweep.items()} | {"repeats": scenario.repeats},
@@ -152,9 +169,16 @@ def section_text(section: type[Section], value: Any) -> dict[str, Any]:
         held = getattr(value, spec_field(section, name))
         if name == "backlog":
             text[name] = {"records": held}
+        elif name == "warmup" and value.warmup_rule != "fixed":
+            text[name] = value.warmup_rule
         elif held is not None:
             inner = section_of(field.annotation)
-            text[name] = field_text(field, held) if inner is None else section_text(inner, held)
+            if inner is None:
+                text[name] = field_text(field, held)
+            elif isinstance(held, tuple):
+                text[name] = [section_text(inner, item) for item in held]
+            else:
+                text[name] = section_text(inner, held)
     return text
 
 

@@ -78,6 +78,25 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class QuantityOrWord(Quantity):
+    """A quantity, or one of a few words that stand for themselves."""
+
+    words: tuple[str, ...] = ()
+
+    def read(self, value: Any) -> Any:
+        """A word as it is, anything else as a quantity."""
+        if value in self.words and isinstance(value, str):
+            return value
+        try:
+            return super().read(value)
+        except PydanticCustomError as error:
+            raise problem(f"{error}; or {', '.join(self.words)}") from None
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [super().__get_pydantic_json_schema__(schema, handler), {"enum": list(self.words)}]}
+
+
+@dataclass(frozen=True)
 class RegistryWord:
     """A word of `scenarios.registry`: ``engines``, ``runtimes`` or ``models``."""
 
@@ -197,6 +216,7 @@ GIB = KIB**3
 _SLOW = "one record every 5 s is '0.2 /s'"
 
 Duration = Annotated[int, Quantity(DURATION, 0, 24 * HOUR)]
+Warmup = Annotated[int | str, QuantityOrWord(DURATION, 0, 24 * HOUR, words=("auto", "first-quarter"))]
 LongDuration = Annotated[int, Quantity(DURATION, 1, 7 * 24 * HOUR)]
 Step = Annotated[int, Quantity(DURATION, MS, 24 * HOUR)]
 Unit = Annotated[int, Quantity(DURATION, 1, 24 * HOUR)]
@@ -224,4 +244,5 @@ Weight = Annotated[float, Quantity(NUMBER, 0.0, 1e6)]
 Spread = Annotated[float, Quantity(NUMBER, 0.0, 10.0)]
 Share = Annotated[float, Quantity(NUMBER, 0.001, 0.999)]
 Natural = Annotated[int, Quantity(COUNT, 0, 1_000_000)]
+Probability = Annotated[float, Quantity(NUMBER, 0.0, 1.0)]
 ErrorBound = Annotated[float, Quantity(NUMBER, 1e-6, 10.0)]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from scenarios import plan_spec as spec
-from scenarios.fields import Duration, PositiveRate, Quantity, Records, Seed, Small, Step, Unit, Variation
+from scenarios.fields import Duration, PositiveRate, Probability, Quantity, Records, Seed, Small, Step, Unit, Variation
 from scenarios.metric_names import METRIC_NAMES, MetricName
 from scenarios.schema import Arrival, Section, bounds_schema
 from scenarios.units import COUNT, NUMBER
@@ -23,7 +23,6 @@ _OPTION = spec.Option("", 0.0)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 Price = Annotated[float, Quantity(NUMBER, 1e-6, 1e6)]
-Probability = Annotated[float, Quantity(NUMBER, 0.0, 1.0)]
 Part = Annotated[float, Quantity(NUMBER, 0.0, 0.95)]
 Batch = Annotated[int, Quantity(COUNT, 1, 4_096)]
 

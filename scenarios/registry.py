@@ -7,7 +7,7 @@ is imported.
 
 from __future__ import annotations
 
-ENGINES = ("python", "kafka-streams", "flink", "spark", "ray", "standalone")
+ENGINES = ("python", "kafka-streams", "flink", "spark", "ray", "standalone", "graph")
 RUNTIMES = ("onnx",)
 MODELS = ("ffnn", "noop")
 BROKERS = ("kafka", "mock", "external")

@@ -27,6 +27,7 @@ class Problem(NamedTuple):
     at_key: bool = False
 
 
+WITHOUT_BROKER = ("standalone", "graph")
 MAX_RECORDS = 500_000_000  # of one load: its schedule is held in memory, 8 bytes each
 
 _NEEDED = {"gamma": ("cv",), "ramp": ("to_rate",), "square": ("to_rate", "period"), "trace": ("path",)}
@@ -41,6 +42,7 @@ def problems(file: schema.ScenarioFile) -> Iterator[Problem]:
     yield from _broker(file)
     yield from _engine(file)
     yield from _serving(file)
+    yield from _stages(file)
     yield from _hosts(file)
     if file.workload.payload.pad and file.model.name != "noop":
         yield Problem(
@@ -82,14 +84,17 @@ def _arrival(file: schema.ScenarioFile) -> Iterator[Problem]:
 
 def _load(file: schema.ScenarioFile) -> Iterator[Problem]:
     load = file.workload
-    if load.warmup + load.duration == 0:
+    warmup = 0 if isinstance(load.warmup, str) else load.warmup
+    if warmup + load.duration == 0:
         yield Problem(("workload", "duration"), "warmup + duration is 0: there would be no load")
     elif load.duration == 0:
         yield Problem(("workload", "duration"), "duration is 0: no record would be counted")
+    if isinstance(load.warmup, str) and file.profile is not None:
+        yield Problem(("workload", "warmup"), "the runs of a profile are fitted over a fixed window: give a time")
     rate = max(load.arrival.rate, load.arrival.to_rate or 0.0)
     if load.arrival.kind == "bursty":
         rate *= max(load.arrival.low_factor, load.arrival.high_factor)
-    expected = rate * (load.warmup + load.duration) / spec.S_NS
+    expected = rate * (warmup + load.duration) / spec.S_NS
     if expected > MAX_RECORDS and load.records is None:
         yield Problem(
             ("workload", "arrival", "rate"),
@@ -135,8 +140,9 @@ def _engine(file: schema.ScenarioFile) -> Iterator[Problem]:
         yield Problem(
             ("engine", "async_capacity"), "asynchronous calls are not modelled yet; a task waits for each answer", True
         )
-    if engine.kind == "standalone" and file.workload.backlog is not None and file.workload.backlog.records:
-        yield Problem(("workload", "backlog"), "the engine standalone has no broker, so no topic that could hold one")
+    if engine.kind in WITHOUT_BROKER and file.workload.backlog is not None and file.workload.backlog.records:
+        message = f"the engine {engine.kind} has no broker, so no topic that could hold one"
+        yield Problem(("workload", "backlog"), message)
 
 
 def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:
@@ -151,6 +157,52 @@ def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:
                 )
     elif serving.batch == 1 and serving.batch_delay:
         yield Problem(("serving", "batch_delay"), "a batch of one request is complete at once: give batch, or no delay")
+
+
+def _stages(file: schema.ScenarioFile) -> Iterator[Problem]:
+    if file.engine.kind != "graph":
+        if file.stages:
+            message = f"the engine {file.engine.kind} has no stages; write engine: {{kind: graph}}"
+            yield Problem(("stages",), message, at_key=True)
+        return
+    if not file.stages:
+        yield Problem(("engine", "kind"), "a graph needs stages; write stages: {NAME: {}}")
+    if file.serving.kind != "embedded":
+        yield Problem(("serving", "kind"), "a graph's stages are its servers: serving stays embedded")
+    ends = {name for name, s in file.stages.items() if sum(b.share or 0 for b in s.next) < 1 and _leaves_some(s)}
+    for name, stage in file.stages.items():
+        yield from _stage(file, name, stage)
+        reached, new = {name}, {name}
+        while new:
+            new = {to for n in new for b in file.stages[n].next for to in b.to if to in file.stages} - reached
+            reached |= new
+        if not reached & ends:
+            yield Problem(("stages", name, "next"), f"no way from {name} ever ends")
+
+
+def _leaves_some(stage: schema.GraphStage) -> bool:
+    return all(branch.share is not None for branch in stage.next)
+
+
+def _stage(file: schema.ScenarioFile, name: str, stage: schema.GraphStage) -> Iterator[Problem]:
+    at: Path = ("stages", name)
+    if stage.table and (stage.base is not None or stage.each is not None):
+        yield Problem((*at, "table"), "a table stands instead of base and each", at_key=True)
+    for size in stage.table:
+        if not size.isdigit() or int(size) < 1:
+            yield Problem((*at, "table", size), f"{size!r} is not the size of a batch", at_key=True)
+    if stage.batch == 1 and stage.batch_delay:
+        yield Problem((*at, "batch_delay"), "a batch of one record is complete at once: give batch, or no delay")
+    left = 1.0
+    for i, branch in enumerate(stage.next):
+        for to in branch.to:
+            if to not in file.stages:
+                yield Problem((*at, "next", i, "to"), listed(f"no stage is called {to!r}", to, file.stages))
+        if branch.share is None and i < len(stage.next) - 1:
+            yield Problem((*at, "next", i), "only the last way on may leave out its share: it is what is left")
+        left -= branch.share or 0
+    if left < -1e-9:
+        yield Problem((*at, "next"), f"the shares add up to {1 - left:g}, more than 1")
 
 
 def _hosts(file: schema.ScenarioFile) -> Iterator[Problem]:

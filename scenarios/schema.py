@@ -23,10 +23,12 @@ from scenarios.fields import (
     LongDuration,
     Million,
     Natural,
+    OneOrMany,
     PadSize,
     Partitions,
     Points,
     PositiveRate,
+    Probability,
     QueueSize,
     Rate,
     Records,
@@ -41,6 +43,7 @@ from scenarios.fields import (
     TenMillion,
     Unit,
     Variation,
+    Warmup,
 )
 from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
 
@@ -84,6 +87,7 @@ ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
     "spark": ("trigger_interval", "poll_delay", "max_offsets_per_trigger", "task_slots"),
     "ray": ("cpus_per_actor", "total_cpus", "cpus_times_parallelism"),
     "standalone": (),
+    "graph": (),
 }
 SERVING_FIELDS: dict[str, tuple[str, ...]] = {"embedded": (), "external": ("workers", "batch", "batch_delay")}
 #: Of flink where its operators are not chained.
@@ -158,10 +162,13 @@ class Workload(Section):
     """The load: when, how long, what."""
 
     SPEC: ClassVar[Any] = spec.Workload
-    RENAMED: ClassVar[dict[str, str]] = {"backlog": "backlog_records"}
+    RENAMED: ClassVar[dict[str, str]] = {"backlog": "backlog_records", "warmup": "warmup_ns"}
     arrival: Arrival = Field(default=Arrival(), description="when records are due")
     points: Points = Field(default=_WORKLOAD.points, description="model inputs in one record")
-    warmup: Duration = Field(default=_WORKLOAD.warmup_ns, description="load before the records that metrics count")
+    warmup: Warmup = Field(
+        default=_WORKLOAD.warmup_ns,
+        description="load before the records that metrics count; auto, first-quarter: cut out of the duration instead",
+    )
     duration: Duration = Field(default=_WORKLOAD.duration_ns, description="load whose records metrics count")
     drain: Duration = Field(default=_WORKLOAD.drain_ns, description="longest wait for records in flight after the load")
     records: Records | None = Field(default=None, description="ends the load too, whichever comes first")
@@ -301,6 +308,39 @@ class Model(Section):
     name: Annotated[str, RegistryWord("models")] = Field(default=_MODEL.name, description="a registered model")
 
 
+class GraphBranch(Section):
+    """A way on from a stage."""
+
+    SPEC: ClassVar[Any] = spec.Branch
+    to: Annotated[tuple[str, ...], OneOrMany()] = Field(
+        min_length=1, max_length=64, description="the stage, or several at once, that a record goes on to"
+    )
+    share: Probability | None = Field(default=None, description="of the stage's records; default what is left")
+
+
+class GraphStage(Section):
+    """A model of a graph."""
+
+    SPEC: ClassVar[Any] = spec.Stage
+    RENAMED: ClassVar[dict[str, str]] = {"batch": "batch_records", "queue": "queue_records"}
+    workers: Small = Field(default=1, description="threads that score, each a batch at a time")
+    batch: Small = Field(default=1, description="records scored together at most")
+    batch_delay: Duration = Field(default=0, description="how long an incomplete batch waits")
+    base: Duration | None = Field(default=None, description="time of a batch whatever its size")
+    each: Duration | None = Field(default=None, description="time a record adds to its batch")
+    table: dict[str, Duration] = Field(
+        default_factory=dict, description="batch size -> time, instead of base and each; linear in between"
+    )
+    first_batches: tuple[Duration, ...] = Field(
+        default=(), max_length=1000, description="times of each worker's first batches, while it is cold"
+    )
+    next: tuple[GraphBranch, ...] = Field(default=(), max_length=64, description="ways on; without any, the end")
+    joins: bool = Field(default=False, description="a record's parts become one before they queue", strict=True)
+    queue: Natural = Field(default=0, description="a record that finds so many waiting is dropped; 0: no bound")
+    order: Literal["arrival", "created"] = Field(default="arrival", description="which record is the first to go")
+    expiry: Duration = Field(default=0, description="age at which a waiting record is given up; 0: none is")
+
+
 class HostEntry(Section):
     """One part's place: a host of its own, or another's by name."""
 
@@ -382,6 +422,9 @@ class ScenarioFile(Section):
     engine: Engine = Field(default=Engine(), description="the stream processor")
     serving: Serving = Field(default=Serving(), description="where scoring happens")
     model: Annotated[Model, Shorthand("name")] = Field(default=Model(), description="the model")
+    stages: dict[str, GraphStage] = Field(
+        default_factory=dict, description="graph: the models, by name; records come to the first"
+    )
     hosts: Annotated[dict[str, HostEntry], Shorthand("", ("this",))] = Field(
         default_factory=dict,
         description=f"'this', or for a part ({', '.join(PARTS)}, default) its cores or the host it sits on",

@@ -55,6 +55,8 @@ class Workload:
     arrival: Arrival = field(default_factory=Arrival)
     points: int = 1  # model inputs in one record (Crayfish's batch size)
     warmup_ns: int = 5 * S_NS
+    #: fixed: warmup_ns come before the duration; else they are 0 and the warm-up is cut out of the duration
+    warmup_rule: Literal["fixed", "auto", "first-quarter"] = "fixed"
     duration_ns: int = 30 * S_NS
     drain_ns: int = 10 * S_NS
     records: int | None = None  # ends the load too, whichever comes first
@@ -143,6 +145,33 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """A way on from a stage: with its share of the records, to one stage or to several at once."""
+
+    to: tuple[str, ...]
+    share: float | None = None  # None: what the branches before it leave
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A model of a graph: a queue, and workers that score batches of what waits in it."""
+
+    name: str
+    workers: int = 1
+    batch_records: int = 1  # that one of them scores together at most
+    batch_delay_ns: int = 0  # how long an incomplete batch waits, from its first record on
+    base_ns: int | None = None  # a batch of n takes base + n * each; both None: what the calibration's server does
+    each_ns: int | None = None
+    table_ns: tuple[tuple[int, int], ...] = ()  # or what stands here by its size, linear in between
+    first_batches_ns: tuple[int, ...] = ()  # of each worker, which is cold at first
+    next: tuple[Branch, ...] = ()  # none: its records are answered
+    joins: bool = False  # parts of a record that went to several stages become one before they queue
+    queue_records: int = 0  # a record that comes to so many is dropped; 0: no bound
+    order: Literal["arrival", "created"] = "arrival"  # of the queue
+    expiry_ns: int = 0  # a record older than this is not taken; 0: any is
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Which model scores."""
 
@@ -216,6 +245,7 @@ class Scenario:
     engine: Engine = field(default_factory=Engine)
     serving: Serving = field(default_factory=Serving)
     model: Model = field(default_factory=Model)
+    stages: tuple[Stage, ...] = ()  # of the engine graph; records come to the first
     hosts: Hosts = field(default_factory=Hosts)
     slo: tuple[Bound, ...] = ()
     expect: tuple[Bound, ...] = ()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.cli import EXIT_EXPECT, EXIT_FAILED
+from sim.cli import kept as _kept
+from sim.cli import print_table as _print
+from sim.cli import reported as _reported
+from sim.cli import resumable as _resumable
+from sim.cli import which as _which
 from sim.planner.command import plan_command
+from sim.questions import demand_command, explain_command
+from sim.replicate_command import pairs_command
 
 if TYPE_CHECKING:
     from scenarios.cluster_spec import ClusterScenario
@@ -20,8 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Predict pipelines by simulation."
 )
-
-EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_CALIBRATION = 1, 2, 3, 4
 
 
 @app.callback()
@@ -63,6 +69,15 @@ def run(
     out: Out = Path("runs"),
     as_json: Json = False,
     no_write: Annotated[bool, typer.Option("--no-write", help="Write no run folder.")] = False,
+    replications: Annotated[
+        int | None, typer.Option(min=2, max=10_000, help="Simulate so many seeds; means and intervals, no run folder.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="p99=5%: replicate until the 95 % interval is +-5 %; at most --replications (200) times."),
+    ] = None,
+    jobs: Jobs = None,
+    fresh: Fresh = False,
 ) -> None:
     """Predict one run (of a sweep, the first point) and write it like a real one."""
     with _reported():
@@ -75,13 +90,30 @@ def run(
         if asked.sweep:
             shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
         if isinstance(asked, ClusterScenario):
-            _of_pipelines(scenario, calibration, backend)
+            _of_pipelines(scenario, calibration, backend, replicated=bool(replications or precision))
             raise SystemExit(_run_cluster(asked, scenario, None if no_write else out, as_json=as_json))
         from sim.run import simulate, write
 
         pipeline = as_pipeline(asked, str(scenario))
         costs = store.choose(pipeline, calibration)
         _slow(backend)
+        if replications or precision:
+            from sim import replicate_command as replicating
+            from sim import sweep as sweeping
+
+            with _kept(out / sweeping.FOLDER) as tell:
+                found = replicating.replicated(
+                    pipeline,
+                    costs,
+                    replications,
+                    precision or [],
+                    out=out,
+                    backend=backend.value,
+                    jobs=jobs,
+                    fresh=fresh,
+                    progress=tell,
+                )
+            raise SystemExit(_code(*replicating.show_replications(found, as_json=as_json)))
         with shown.Progress("simulated seconds") as progress:
             result = simulate(
                 pipeline, costs, backend=backend.value, progress=lambda now, end: progress(now / S_NS, end / S_NS)
@@ -153,7 +185,10 @@ def capacity(
         raise SystemExit(_show_capacity([found[at] for at in range(len(work))], as_json=as_json))
 
 
+app.command("pairs", hidden=True)(pairs_command)
 app.command("plan")(plan_command)
+app.command("explain")(explain_command)
+app.command("demand")(demand_command)
 
 
 @app.command()
@@ -230,11 +265,12 @@ def _sweep_clusters(
     return show_sweep(found, as_json=as_json)
 
 
-def _of_pipelines(file: Path, calibration: str | None, backend: Backend) -> None:
+def _of_pipelines(file: Path, calibration: str | None, backend: Backend, *, replicated: bool = False) -> None:
     """Refuses what says nothing about a cluster."""
     from scenarios.errors import ScenarioError
 
     given = "--calibration" if calibration is not None else "--backend" if backend is not Backend.loop else None
+    given = "--replications" if replicated else given
     if given:
         raise ScenarioError(str(file), None, None, "", f"{given} is for pipelines; this is of a cluster (it has jobs)")
 
@@ -258,10 +294,16 @@ def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json
         print(f"{meta['verdict']}{reason}")
         for note in meta.get("notes", ()):
             print(f"note: {note}")
+        if meta["warmup"]["why"]:
+            print(f"note: warm-up: {meta['warmup']['why']}")
         for line in shown.slo_lines(scenario.slo, meta["metrics"]):
             print(line)
         print(shown.trust_line(meta["calibration"]))
         _print(run_table(meta))
+        if "stages" in meta["counters"]:
+            from sim.tables import stages_table
+
+            _print(stages_table(meta["counters"]["stages"]))
         if path is not None:
             print(path)
     return _code([meta["verdict"]], broken)
@@ -333,77 +375,9 @@ def _code(verdicts: Sequence[str], broken: Sequence[str]) -> int:
     return EXIT_EXPECT if broken else 0
 
 
-def _which(swept: dict[str, Any]) -> str:
-    return f"{', '.join(f'{key} {value}' for key, value in swept.items())}: " if swept else ""
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    # Into a file or a pipe no column is cut.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
 def _slow(backend: Backend) -> None:
     if backend is Backend.simpy:
         print("--backend simpy is the readable reference: a few thousand records a second", file=sys.stderr)
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[Callable[[int, int], None]]:
-    """Progress of simulations that are kept in a folder; an interruption says how many."""
-    from sim import shown
-
-    counts = [0, 0]
-    with _resumable(folder, counts), shown.Progress("simulations") as progress:
-
-        def tell(done: int, total: int) -> None:
-            counts[:] = [done, total]
-            progress(done, total)
-
-        yield tell
-
-
-@contextmanager
-def _resumable(folder: Path, counts: list[int] | None) -> Iterator[None]:
-    """Says on an interruption what is kept, and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = f"{counts[0]} of {counts[1]} simulations are kept" if counts else "probes made are kept"
-        print(f"{kept} in {folder}; the same command goes on from there", file=sys.stderr)
-        raise
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors as a message on stderr and an exit code; SIGTERM counts as an interruption."""
-    from concurrent.futures.process import BrokenProcessPool
-
-    from analysis.runs import RunError
-    from analysis.search import SearchError
-    from scenarios.cli import reported, terminate_as_interrupt
-    from sim.execution import SimulationError
-    from sim.store import CalibrationError
-    from sim.system import UnsupportedError
-
-    terminate_as_interrupt()
-    with ExitStack() as stack:
-        stack.enter_context(reported())
-        try:
-            yield
-        except CalibrationError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(EXIT_CALIBRATION) from None
-        except (UnsupportedError, SearchError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(EXIT_USAGE) from None
-        except (SimulationError, RunError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(EXIT_FAILED) from None
-        except BrokenProcessPool:
-            print("error: a worker process died, for want of memory perhaps: try --jobs 1", file=sys.stderr)
-            raise SystemExit(EXIT_FAILED) from None
 
 
 if __name__ == "__main__":

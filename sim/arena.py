@@ -25,8 +25,8 @@ LINE = 8
     G_QUEUED_BYTES, G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_GENERATORS,
     G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
     G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
-    G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_SIZE,
-) = range(77)  # fmt: skip
+    G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_SIZE,
+) = range(79)  # fmt: skip
 
 # Thread: what nearly every event touches stands first, eight fields to a line of the processor's cache.
 (
@@ -84,14 +84,25 @@ AHEAD_MAX = 64
 (
     B_HEAD, B_TAIL, B_N, B_STRIDE,
 ) = range(4)  # fmt: skip
-# Service: its threads stand in a list at S_FIRST.
+# Service: its threads stand in a list at S_FIRST.  S_VISITS: its columns, or NONE.
 (
-    S_FIRST, S_THREADS, S_BATCH, S_DELAY, S_HEAD, S_TAIL, S_N, S_STRIDE,
-) = range(8)  # fmt: skip
-# Message.
+    S_FIRST, S_THREADS, S_BATCH, S_DELAY, S_HEAD, S_TAIL, S_N, S_EDGES, S_EDGES_N, S_JOINS, S_CAPACITY, S_EARLIEST,
+    S_EXPIRY, S_FIRSTS, S_VISITS, S_TAKES, S_TAKEN, S_WAITED, S_DROPPED, S_LATE, S_STRIDE,
+) = range(21)  # fmt: skip
+# Edge: the services it leads to stand in a list at D_FIRST.
 (
-    M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_AT, M_STRIDE,
-) = range(10)  # fmt: skip
+    D_BELOW, D_N, D_FIRST, D_STRIDE,
+) = range(4)  # fmt: skip
+# What a service that keeps visits keeps of each record.
+CAME, BEGUN, LEFT, VISITS = range(4)
+# Message.  A request has its service at M_LANE, its hops at M_RECORDS, its fork or NONE at M_BATCHES, and 1 at M_BYTES
+# if its caller waits; in a queue in the order of creation the request before it is at M_PREVIOUS.  A fork has the
+# service that joins it, or NONE, at M_LANE, its parts that did not come to its end at M_RECORDS, the fork before, or
+# NONE, at M_BATCHES.
+(
+    M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_AT, M_PREVIOUS,
+    M_STRIDE,
+) = range(11)  # fmt: skip
 # Event in the heap.
 (
     E_TIME, E_RANK, E_ARGUMENT, E_GENERATION, E_STRIDE,

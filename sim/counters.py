@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.records import chosen
 from scenarios.spec import Scenario
-from sim.execution import Execution
+from sim.execution import Execution, ServiceReading
 from sim.system import INPUT, OUTPUT, System
 
 
@@ -30,6 +30,7 @@ class Reading:
     produce_requests: list[int]
     fetches: list[int]
     fetches_empty: list[int]
+    services: list[ServiceReading]
 
 
 def read(execution: Execution, at_ns: int) -> Reading:
@@ -47,6 +48,7 @@ def read(execution: Execution, at_ns: int) -> Reading:
         [p.requests for p in producers],
         [c.requests for c in consumers],
         [c.empty for c in consumers],
+        execution.services(),
     )
 
 
@@ -88,8 +90,8 @@ class Window:
 def counters(scenario: Scenario, window: Window) -> dict[str, Any]:
     """The counters of a window.  `workers` are the scoring tasks; a part that a pipeline does not have is left out.
 
-    What reads and writes for all workers alike (sources, sinks, a driver) is `engine`, with what the layout itself
-    says of the engine.
+    What reads and writes for all workers alike (sources, sinks, a driver, the stages of a graph) is `engine`, with what
+    the layout itself says of the engine.
     """
     sys = window.sys
     found: dict[str, Any] = {
@@ -97,11 +99,11 @@ def counters(scenario: Scenario, window: Window) -> dict[str, Any]:
         "generator": _generator(window),
         **({"broker": _broker(window)} if sys.broker_threads else {}),
         "workers": _workers(scenario, window),
-        **({"server": _threads(window, window.threads("server"))} if sys.services else {}),
+        **({"server": _threads(window, window.threads("server"))} if window.threads("server") else {}),
         **({"collector": _collector(window)} if window.threads("collector.app") else {}),
         "host": {"steal_ns": 0, "other_cpu_ns": window.over("cpu_ns", window.threads("host"))},
     }
-    shared = [i for lead in ("source", "sink", "driver") for i in window.threads(lead)]
+    shared = [i for lead in ("source", "sink", "driver", "stage") for i in window.threads(lead)]
     if shared or sys.facts:
         found["engine"] = {**sys.facts, **_threads(window, shared)}
     return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from analysis.columns import STAMP_COLUMNS
 from sim import arena, layout, loop
 from sim.jit import JIT_OFF
@@ -39,6 +41,18 @@ class ClientReading:
     empty: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceReading:
+    """What one service did since the start."""
+
+    takes: int  # batches
+    taken: int  # requests
+    waited_ns: int  # in the queue, of the requests taken
+    dropped: int
+    late: int
+    queued: int  # now
+
+
 class Execution(Protocol):
     """One simulated run under way."""
 
@@ -61,6 +75,15 @@ class Execution(Protocol):
 
     def consumers(self) -> list[ClientReading]:
         """Fetch answers of every consumer client now."""
+
+    def services(self) -> list[ServiceReading]:
+        """What every service did, and holds now."""
+
+    def visits(self, service: int) -> Int64s:
+        """When each record's last request came to a service that keeps it, was taken, went on: 3 rows, or -1."""
+
+    def lost(self) -> Int64s:
+        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
 
 
 class LoopExecution:
@@ -182,5 +205,28 @@ class LoopExecution:
             for k in range(len(self.system.consumers))
         ]
 
+    def services(self) -> list[ServiceReading]:
+        """What every service did, and holds now."""
+        fields = (arena.S_TAKES, arena.S_TAKEN, arena.S_WAITED, arena.S_DROPPED, arena.S_LATE, arena.S_N)
+        return [
+            ServiceReading(*(int(self._arena[self._service(k) + x]) for x in fields))
+            for k in range(len(self.system.services))
+        ]
 
-__all__ = ["ClientReading", "Execution", "LoopExecution", "SimulationError", "ThreadReading"]
+    def visits(self, service: int) -> Int64s:
+        """When each record's last request came to a service that keeps it, was taken, went on: 3 rows, or -1."""
+        base, n = int(self._arena[self._service(service) + arena.S_VISITS]), self.system.records
+        return self._arena[base : base + arena.VISITS * n].reshape(arena.VISITS, n)
+
+    def lost(self) -> Int64s:
+        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
+        base = int(self._arena[arena.G_LOST])
+        if base == arena.NONE:
+            return np.zeros(self.system.records, dtype=np.int64)
+        return self._arena[base : base + self.system.records]
+
+    def _service(self, k: int) -> int:
+        return int(self._arena[arena.G_SERVICES]) + k * arena.S_STRIDE
+
+
+__all__ = ["ClientReading", "Execution", "LoopExecution", "ServiceReading", "SimulationError", "ThreadReading"]

@@ -10,7 +10,7 @@ import numpy as np
 from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
-from sim.system import Int64s, System
+from sim.system import Int64s, Service, System
 
 #: What stands in the arena besides tables of structures: quantile tables and columns of records, by header place.
 #: A whole core, as a share of discipline `ps`.
@@ -60,6 +60,7 @@ def build(system: System) -> Arena:
         G_COSTS: room.take(len(system.costs) * K_STRIDE),
         G_EXCHANGES: room.take(len(system.exchanges) * X_STRIDE),
         G_SERVICES: room.take(len(system.services) * S_STRIDE),
+        G_LOST: room.take(n) if any(x.loses for x in system.services) else NONE,
         G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
         **{place: room.take(len(table)) for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
@@ -77,7 +78,7 @@ def build(system: System) -> Arena:
         (room.take(len(x.readers) * I_STRIDE), room.take(len(x.writers) * len(x.readers) * B_STRIDE))
         for x in system.exchanges
     ]
-    servers = [room.take(len(x.threads)) for x in system.services]
+    servers = [_ServiceRoom(room, x, n) for x in system.services]
     logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
     pool = 4096 + 16 * len(system.threads)
     bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
@@ -145,7 +146,15 @@ def _settings(system: System) -> dict[int, int]:
         G_TASKS: NONE,
         G_TASKS_TAIL: NONE,
         G_MB_STARTED: NONE,
+        G_SPARE: 3 * len(system.threads) + system.partitions + 16 + _most_sent(system),
     }
+
+
+def _most_sent(system: System) -> int:
+    """The requests, with their forks, that one thread may send on at one instant."""
+    return max(
+        (x.batch_records * (1 + max((len(e.services) for e in x.edges), default=0)) for x in system.services), default=0
+    )
 
 
 def _ahead(system: System) -> int:
@@ -285,11 +294,30 @@ def _exchanges(a: Arena, system: System, places: list[tuple[int, int]]) -> None:
             a[a[G_THREADS] + t * T_STRIDE + T_INBOX] = inbox
 
 
-def _services(a: Arena, system: System, places: list[int]) -> None:
-    for k, x in enumerate(system.services):
+class _ServiceRoom:
+    """Where the lists and columns of a service are."""
+
+    def __init__(self, room: _Room, x: Service, records: int) -> None:
+        self.threads = room.take(len(x.threads))
+        self.edges = room.take(len(x.edges) * D_STRIDE)
+        self.targets = [room.take(len(e.services)) for e in x.edges]
+        self.visits = room.take(VISITS * records) if x.keeps else NONE
+
+
+def _services(a: Arena, system: System, places: list[_ServiceRoom]) -> None:
+    for k, (x, place) in enumerate(zip(system.services, places, strict=True)):
         b = a[G_SERVICES] + k * S_STRIDE
-        a[b : b + S_STRIDE] = (places[k], len(x.threads), x.batch_records, x.delay_ns, NONE, NONE, 0)
-        a[places[k] : places[k] + len(x.threads)] = x.threads
+        a[b : b + S_TAKES] = (
+            *(place.threads, len(x.threads), x.batch_records, x.delay_ns, NONE, NONE, 0, place.edges, len(x.edges)),
+            *(x.joins, x.capacity, x.earliest_first, x.expiry_ns, x.first_batches, place.visits),
+        )
+        a[place.threads : place.threads + len(x.threads)] = x.threads
+        for i, edge in enumerate(x.edges):
+            d, first = place.edges + i * D_STRIDE, place.targets[i]
+            a[d : d + D_STRIDE] = (edge.below, len(edge.services), first)
+            a[first : first + len(edge.services)] = edge.services
+        if place.visits != NONE:
+            a[place.visits : place.visits + VISITS * system.records] = NONE
 
 
 def _micro_batch(a: Arena, system: System) -> None:

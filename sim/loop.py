@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw
 from sim import loop_flow as flow
+from sim import loop_stations as station
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
@@ -91,9 +92,12 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
         points = records * a[G_POINTS]
         size = records * a[G_BYTES_IN]
         batches = 1
-        entity = a[a[G_MESSAGES] + a[tb + T_TAKEN] * M_STRIDE + M_FIRST]
+        mb = a[G_MESSAGES] + a[tb + T_TAKEN] * M_STRIDE
+        entity = a[mb + M_FIRST] + (a[mb + M_RECORDS] << 32)
         if variant == op.BY_SIZE:
-            cost += records - 1
+            sb = a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE
+            ordinal = a[tb + T_TASKS] - 1
+            cost += records - 1 if ordinal >= a[sb + S_FIRSTS] else a[sb + S_BATCH] + ordinal
     elif source == op.TASK_RECORDS:
         records = a[tb + T_TASK_RECORDS]
         size = records * a[G_BYTES_IN]
@@ -323,13 +327,17 @@ def run(a: Arena, t: int, ahead: bool) -> None:
                 release(a, t)
                 return
         elif code == op.CALL:
-            flow.call(a, t, a[o + 1])
+            station.call(a, t, a[o + 1], a[o + 2] == op.UNANSWERED)
         elif code == op.TAKE:
-            if not flow.take(a, t, a[o + 1]):
+            if not station.take(a, t, a[o + 1]):
                 release(a, t)
                 return
         elif code == op.REPLY:
-            flow.reply(a, t)
+            station.reply(a, t)
+        elif code == op.ROUTE:
+            station.route(a, t)
+        elif code == op.STAMP_TAKEN:
+            station.stamp_taken(a, t, a[o + 1])
         elif code == op.FLUSH:
             if not flow.flush(a, t):
                 release(a, t)
@@ -412,7 +420,7 @@ def advance_arena(a: Arena, until: int) -> int:
         if a[e] >= until:
             a[G_NOW] = max(a[G_NOW], until)  # readings count work and waits under way up to here
             return REACHED
-        spare = 3 * a[G_THREADS_N] + a[G_PARTITIONS] + 16
+        spare = a[G_SPARE]
         if a[G_HEAP_N] + spare > a[G_HEAP_CAP] or a[G_MESSAGES_N] + spare > a[G_MESSAGES_CAP]:
             return GROW
         a[G_NOW] = a[e]
@@ -457,7 +465,7 @@ def advance_arena(a: Arena, until: int) -> int:
                     run(a, x, False)
         elif kind == EV_DELIVER:
             if a[a[G_MESSAGES] + x * M_STRIDE + M_KIND] == op.REQUEST:
-                flow.deliver_call(a, x)
+                station.deliver_request(a, x)
             else:
                 deliver(a, x)
         elif generation == FLUSH_TIMER:

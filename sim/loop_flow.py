@@ -1,12 +1,12 @@
-"""The compiled loop's exchanges, services and micro-batches: what the other engine families are made of."""
+"""The compiled loop's exchanges and micro-batches: what the other engine families are made of."""
 
 from __future__ import annotations
 
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import block, push, signal, signal_at
-from sim.loop_kafka import append_list, arrival, deliver_batch, free_message, new_message, take_list
+from sim.loop_events import block, push, signal
+from sim.loop_kafka import append_list, deliver_batch, free_message, new_message, take_list
 
 # ---------------------------------------------------------------- exchanges
 
@@ -124,7 +124,7 @@ def get(a: Arena, t: int, mine: bool) -> bool:
     return True
 
 
-# ---------------------------------------------------------------- services
+# ---------------------------------------------------------------- whom to tell
 
 
 @compiled
@@ -136,65 +136,6 @@ def signal_lowest(a: Arena, threads: int, n: int) -> None:
         if a[b + T_STATE] == BLOCKED and a[b + T_SIGNALLED] == FAR:
             signal(a, t)
             return
-
-
-@compiled
-def call(a: Arena, t: int, s: int) -> None:
-    """CALL: a request for the record at hand leaves for the service."""
-    tb = a[G_THREADS] + t * T_STRIDE
-    m = new_message(a, op.REQUEST, t)
-    mb = a[G_MESSAGES] + m * M_STRIDE
-    a[mb + M_FIRST] = a[tb + T_RECORD]
-    a[mb + M_LANE] = s
-    push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, m, 0)
-
-
-@compiled
-def deliver_call(a: Arena, m: int) -> None:
-    """A request arrives at its service."""
-    mb = a[G_MESSAGES] + m * M_STRIDE
-    sb = a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE
-    a[mb + M_AT] = a[G_NOW]
-    append_list(a, sb + S_HEAD, sb + S_TAIL, m)
-    a[sb + S_N] += 1
-    n = a[sb + S_N]
-    if n == 1 or n >= a[sb + S_BATCH] or a[sb + S_DELAY] == 0:
-        signal_lowest(a, a[sb + S_FIRST], a[sb + S_THREADS])
-
-
-@compiled
-def take(a: Arena, t: int, s: int) -> bool:
-    """TAKE: True if requests are at hand; else the thread is blocked."""
-    tb = a[G_THREADS] + t * T_STRIDE
-    sb = a[G_SERVICES] + s * S_STRIDE
-    n = a[sb + S_N]
-    if n == 0:
-        block(a, t, NONE)
-        return False
-    due = a[a[G_MESSAGES] + a[sb + S_HEAD] * M_STRIDE + M_AT] + a[sb + S_DELAY]
-    if n < a[sb + S_BATCH] and a[G_NOW] < due:
-        block(a, t, due)
-        return False
-    n = min(n, a[sb + S_BATCH])
-    for _ in range(n):
-        append_list(a, tb + T_TAKEN, tb + T_TAKEN_TAIL, take_list(a, sb + S_HEAD))
-    a[sb + S_N] -= n
-    a[tb + T_N] = n
-    return True
-
-
-@compiled
-def reply(a: Arena, t: int) -> None:
-    """REPLY: an answer leaves for each caller."""
-    tb = a[G_THREADS] + t * T_STRIDE
-    while a[tb + T_TAKEN] != NONE:
-        m = take_list(a, tb + T_TAKEN)
-        mb = a[G_MESSAGES] + m * M_STRIDE
-        c = a[mb + M_CONNECTION]
-        cb = a[G_THREADS] + c * T_STRIDE
-        a[mb + M_AT] = arrival(a, t, cb + T_LAST_DOWN)
-        append_list(a, cb + T_MAILBOX, cb + T_MAILBOX_TAIL, m)
-        signal_at(a, c, a[mb + M_AT] << KEY_BITS)
 
 
 # ---------------------------------------------------------------- micro-batches
@@ -314,9 +255,14 @@ def flush(a: Arena, t: int) -> bool:
 
 
 @compiled
-def done(a: Arena, t: int) -> None:
-    """DONE: the record at hand is answered."""
-    r = a[a[G_THREADS] + t * T_STRIDE + T_RECORD]
+def answered(a: Arena, r: int) -> None:
+    """A record is answered now, where no broker is."""
     for column in (op.PRODUCED, op.ACKED, op.OUT_APPENDED):
         a[a[G_STAMPS] + column * a[G_RECORDS] + r] = a[G_NOW]
     a[G_ACKED_N] += 1
+
+
+@compiled
+def done(a: Arena, t: int) -> None:
+    """DONE: the record at hand is answered."""
+    answered(a, a[a[G_THREADS] + t * T_STRIDE + T_RECORD])

@@ -13,7 +13,7 @@ HALT = 0
 JUMP = 1  # to
 ARRIVE = 2  # to (when no record is left)
 CPU = 3  # cost number, source of the counts
-STAMP = 4  # stamp column, of what (ONE or POLLED)
+STAMP = 4  # stamp column, of what (ONE, OF_POLL or OF_TASK)
 ENQUEUE = 5
 PRODUCE_NEXT = 6  # to (when an answer was taken)
 SEND_REQUEST = 7
@@ -33,7 +33,7 @@ SLEEP = 20  # ns
 PUT = 21  # exchange
 GET = 22  # exchange, MINE or 0
 FLUSH = 23
-CALL = 24  # service
+CALL = 24  # service, UNANSWERED or 0
 TAKE = 25  # service
 REPLY = 26
 TRIGGER = 27
@@ -43,6 +43,8 @@ TASK = 30
 NEXT_TASK = 31  # to (when the task is used up)
 TASK_DONE = 32
 DONE = 33
+ROUTE = 34
+STAMP_TAKEN = 35  # stamp column
 
 OPERATION_NAMES = (
     *(
@@ -84,6 +86,8 @@ OPERATION_NAMES = (
         "NEXT_TASK",
         "TASK_DONE",
         "DONE",
+        "ROUTE",
+        "STAMP_TAKEN",
     ),
 )
 
@@ -102,6 +106,8 @@ OF_POLL = 1
 OF_TASK = 2
 #: Of GET: the thread becomes the record's worker.
 MINE = 1
+#: Of CALL: nobody waits for an answer.
+UNANSWERED = 1
 
 # Kinds of message.
 PRODUCE = 0
@@ -109,13 +115,17 @@ FETCH = 1
 EXPIRED = 2
 REQUEST = 3  # of a service
 
+# What became of a record that is answered by nobody.
+DROPPED = 1  # it came to a full queue
+LATE = 2  # it had expired
+
 # Stamp columns, numbered as analysis.columns.STAMP_COLUMNS.
 CREATED, SENT, APPENDED, FETCHED, SCORE_BEGIN, SCORE_END, PRODUCED, ACKED, OUT_APPENDED = range(9)
 STAMPS = 9
 
 #: Cost operand of a fetch: broker.fetch or broker.fetch_empty (consumer.* likewise) by what the message carries.
 FETCH_OR_EMPTY = 1
-#: Cost operand of what was taken: the n-th of consecutive costs, for n requests.
+#: Cost operand of what was taken: the n-th of consecutive costs, for n requests (a thread's first batches come after).
 BY_SIZE = 2
 
 

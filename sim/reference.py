@@ -14,7 +14,7 @@ import simpy
 
 from analysis.columns import STAMP_COLUMNS
 from sim import operations as op
-from sim.execution import ClientReading, SimulationError, ThreadReading
+from sim.execution import ClientReading, ServiceReading, SimulationError, ThreadReading
 from sim.reference_families import FamilyOperations
 from sim.reference_hosts import State
 from sim.reference_kafka import KafkaOperations
@@ -67,3 +67,20 @@ class ReferenceExecution(KafkaOperations, FamilyOperations):
     def consumers(self) -> list[ClientReading]:
         """Fetch answers of every consumer client now."""
         return [ClientReading(c.answers, c.answers_empty) for c in self._parts.consumers]
+
+    def services(self) -> list[ServiceReading]:
+        """What every service did, and holds now."""
+        return [
+            ServiceReading(s.takes, s.taken, s.waited, s.dropped, s.late, len(s.queue)) for s in self._parts.services
+        ]
+
+    def visits(self, service: int) -> Int64s:
+        """When each record's last request came to a service that keeps it, was taken, went on: 3 rows, or -1."""
+        found = np.full((3, self.system.records), -1, dtype=np.int64)
+        for row, at in zip(found, self._parts.services[service].visits, strict=True):
+            row[list(at)] = list(at.values())
+        return found
+
+    def lost(self) -> Int64s:
+        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
+        return np.array(self._lost, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The reference's exchanges, services and micro-batches: what the other engine families are made of.
+"""The reference's exchanges and micro-batches: what the other engine families are made of.
 
 `docs/simulator.md` says it in words, section "Exchanges, calls, micro-batches".
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from scenarios.draws import PURPOSE_FLUSH, draw
 from sim import operations as op
-from sim.reference_hosts import TIMER, State
-from sim.reference_machine import Machine, Outcome
-from sim.reference_parts import Exchange, MicroBatch, Reader, Request, Thread, present
+from sim.reference_hosts import TIMER
+from sim.reference_machine import Outcome
+from sim.reference_parts import Exchange, MicroBatch, Reader, Thread, present
+from sim.reference_stations import StationOperations
 
 
-class FamilyOperations(Machine):
+class FamilyOperations(StationOperations):
     """The operations of threads that hand records to each other."""
 
     # ------------------------------------------------------------ exchanges
@@ -66,43 +67,6 @@ class FamilyOperations(Machine):
             self._signal(reader.blocked.popleft())
         return None
 
-    def _done(self, me: Thread, *_: int) -> Outcome:
-        for column in (op.PRODUCED, op.ACKED, op.OUT_APPENDED):
-            self._stamps[column][me.record] = self._clock.now
-        self._acked += 1
-        return None
-
-    # ------------------------------------------------------------ calls
-
-    def _call(self, me: Thread, number: int, *_: int) -> Outcome:
-        request = Request(kind=op.REQUEST, client=me, service=self._parts.services[number], record=me.record)
-        me.last_request = self._send(me, request, me.last_request)
-        return None
-
-    def _arrives_at_service(self, m: Request) -> None:
-        """DELIVER of a request: a server thread is told if there is something to do or to wait for."""
-        service = m.service
-        m.arrived = self._clock.now
-        service.queue.append(m)
-        if len(service.queue) == 1 or service.full or service.settings.delay_ns == 0:
-            self._signal_first(service.threads)
-
-    def _take(self, me: Thread, number: int, *_: int) -> Outcome:
-        service = self._parts.services[number]
-        if not service.queue:
-            return self._wait(me)
-        due = service.queue[0].arrived + service.settings.delay_ns
-        if not service.full and self._clock.now < due:
-            return self._wait(me, due)
-        me.taken = service.take()
-        return None
-
-    def _reply(self, me: Thread, *_: int) -> Outcome:
-        for m in me.taken:
-            m.is_answer = True
-            m.client.last_answer = self._send(me, m, m.client.last_answer)
-        return None
-
     # ------------------------------------------------------------ micro-batches
 
     @property
@@ -150,10 +114,3 @@ class FamilyOperations(Machine):
         if not self._micro_batch.undone:
             self._signal(self._micro_batch.driver)
         return None
-
-    def _signal_first(self, threads: list[Thread]) -> None:
-        """Signals the first of these threads that is blocked, and not signalled yet."""
-        for t in threads:
-            if t.state is State.BLOCKED:
-                self._signal(t)
-                return

@@ -74,7 +74,7 @@ def lay_out(system: System, clock: Clock, stamps: list[list[int]]) -> Parts:
         consumers,
         [threads[i] for i in system.broker_threads],
         [Exchange(x, [threads[i] for i in x.writers], [threads[i] for i in x.readers]) for x in system.exchanges],
-        [Service(s, [threads[i] for i in sorted(s.threads)]) for s in system.services],
+        [Service(s, [threads[i] for i in sorted(s.threads)], k) for k, s in enumerate(system.services)],
         _micro_batch(system.micro_batch, threads, topics[INPUT]),
     )
 

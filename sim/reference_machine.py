@@ -46,6 +46,7 @@ class Machine:
             self._stamps[column][: system.backlog] = [0] * system.backlog
         self._partition = system.partition.tolist()
         self._worker, self._batch = [-1] * system.records, [-1] * system.records
+        self._lost = [0] * system.records
         self._acked = 0
         self._parts = lay_out(system, self._clock, self._stamps)
         self._operations: list[Callable[..., Outcome]] = [
@@ -184,10 +185,11 @@ class Machine:
             records, entity = len(me.polled), me.polls - 1
             size = records * present(me.consumer).logs[0].record_bytes
         elif source == op.TAKEN:
-            batches, records, entity = 1, len(me.taken), me.taken[0].record
+            batches, records, entity = 1, len(me.taken), me.taken[0].record + (me.taken[0].hops << 32)
             points, size = records * self.system.points, records * self.system.record_bytes[INPUT]
             if variant == op.BY_SIZE:
-                cost += records - 1
+                settings, ordinal = me.taken[0].service.settings, me.tasks - 1
+                cost += records - 1 if ordinal >= settings.first_batches else settings.batch_records + ordinal
         elif source == op.TASK_RECORDS:
             batches, records, entity = 1, len(present(me.task).records), me.tasks - 1
             size = records * self.system.record_bytes[INPUT]

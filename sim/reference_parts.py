@@ -267,13 +267,25 @@ class Exchange:
         return self.settings.capacity == 0 or reader.held < self.settings.capacity
 
 
+@dataclass(eq=False)
+class Fork:
+    """A request that went on to several services at once."""
+
+    before: Fork | None  # of which it was a part itself
+    left: int  # parts that did not come to its end yet
+    joined: Service | None = None  # where the last part was delivered that was to be joined
+
+
 @dataclass(eq=False, kw_only=True)
 class Request(Message):
     """A call of a service with one record."""
 
     service: Service
     record: int
-    arrived: int = -1  # at the service
+    is_awaited: bool = True  # by its caller
+    hops: int = 0  # services it went on from
+    fork: Fork | None = None
+    arrived: int = -1  # in the queue
 
 
 @dataclass(eq=False)
@@ -282,16 +294,31 @@ class Service:
 
     settings: spec.Service
     threads: list[Thread]  # in the order of their numbers
+    number: int
     queue: deque[Request] = field(default_factory=deque)
+    visits: list[dict[int, int]] = field(default_factory=lambda: [{}, {}, {}])  # by record: came, taken, left
+    takes: int = 0
+    taken: int = 0
+    waited: int = 0
+    dropped: int = 0
+    late: int = 0
 
     @property
     def full(self) -> bool:
         """Whether it holds a whole batch."""
         return len(self.queue) >= self.settings.batch_records
 
-    def take(self) -> list[Request]:
-        """A batch from the head of the queue, as large as it may be."""
-        return [self.queue.popleft() for _ in range(min(self.settings.batch_records, len(self.queue)))]
+    def insert(self, m: Request, created: list[int]) -> None:
+        """Puts a request in its place."""
+        place = len(self.queue)
+        if self.settings.earliest_first:
+            while place and created[self.queue[place - 1].record] > created[m.record]:
+                place -= 1
+        self.queue.insert(place, m)
+
+    def edge(self, u: int) -> spec.Edge | None:
+        """The edge that a request with this draw takes."""
+        return next((e for e in self.settings.edges if u < e.below), None)
 
 
 @dataclass(eq=False)

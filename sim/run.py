@@ -20,14 +20,16 @@ import numpy as np
 from analysis import runs, verdict
 from analysis.columns import OUTCOMES, SCHEMA_VERSION
 from analysis.fingerprint import fingerprint
-from analysis.metrics import window_ns
+from analysis.window import Cut, after, edges_ns, window_ns
 from scenarios import load
 from scenarios.spec import MS_NS, S_NS, Scenario
+from sim import operations as op
 from sim import store, system
 from sim.costs import Calibration
 from sim.counters import Reading, Window, counters, read
 from sim.execution import Execution, LoopExecution
-from sim.system import System
+from sim.stages import stages
+from sim.system import Int64s, System
 
 #: How finely the end of a drain is looked for.
 _DRAIN_STEP_NS = 10 * MS_NS
@@ -66,6 +68,7 @@ def simulate(
     *,
     backend: str = "loop",
     progress: Progress | None = None,
+    host: bool = True,
 ) -> SimResult:
     """Predicts one run.
 
@@ -74,6 +77,7 @@ def simulate(
         calibration: Where every cost comes from.
         backend: `loop`, or `simpy` for the reference.
         progress: Called at each simulated second.
+        host: Whether `host` of the result is wanted; without it nothing is read from second to second.
 
     Raises:
         system.UnsupportedError: the scenario needs programs the simulator does not have.
@@ -84,15 +88,16 @@ def simulate(
     execution = execute(sys, backend)
     laid_out = _clocks()
     due = {"created": sys.created, "sequence": np.arange(sys.records)}
-    begin_ns, end_ns = window_ns(scenario, due)
+    begin_ns, end_ns = window_ns(after(scenario, Cut("", 0)), due)  # a warm-up that is to be found begins as none
     drained = scenario.workload.backlog_records > 0
     step_ns = _DRAIN_STEP_NS if drained else S_NS
-    stops = sorted({*range(step_ns, sys.horizon_ns, step_ns), begin_ns, end_ns, sys.horizon_ns} - {0})
+    edges = set(edges_ns(scenario, due))
+    stops = sorted({*range(step_ns, sys.horizon_ns, step_ns), begin_ns, end_ns, sys.horizon_ns, *edges} - {0})
     readings = [read(execution, 0)]
     for stop in stops:
         execution.advance(stop)
         done = execution.acked() == sys.records and stop >= sys.load_ns and (drained or stop >= end_ns)
-        if done or stop % S_NS == 0 or stop in (begin_ns, end_ns, sys.horizon_ns):
+        if done or (host and stop % S_NS == 0) or stop in (begin_ns, end_ns, sys.horizon_ns) or stop in edges:
             readings.append(read(execution, stop))
             if progress:
                 progress(stop, sys.horizon_ns)
@@ -100,13 +105,18 @@ def simulate(
             break
     ran = _clocks()
     stamps = execution.stamps()
-    records = _records(sys, stamps)
+    records = _records(sys, stamps, execution.lost())
     if drained:  # a backlog is counted from the start to its last output, as in a real run
         window = (readings[0], readings[-1])
     else:
-        by_time = {r.at_ns: r for r in readings}
-        window = (by_time[begin_ns], by_time[end_ns])
+        begin_ns = window_ns(scenario, records)[0]
+        before = [r for r in readings if r.at_ns < end_ns] or readings
+        # Counters begin where they were first read in the window: at its very begin, but for the rule first-quarter.
+        begin = next((r for r in before if r.at_ns >= begin_ns), before[-1])
+        window = (begin, next(r for r in readings if r.at_ns == end_ns))
     counted = counters(scenario, Window(sys, records, *window))
+    if any(service.name for service in sys.services):
+        counted["stages"] = stages(execution, *window)
     judged = verdict.evaluate(scenario, records, counted)
     ended = _clocks()
     now = datetime.now(UTC)
@@ -134,7 +144,7 @@ def simulate(
             **_spent("judge", ran, ended),
         },
     }
-    return SimResult(meta, records, _host(sys, readings))
+    return SimResult(meta, records, _host(sys, readings) if host else {})
 
 
 def _clocks() -> tuple[float, float]:
@@ -150,7 +160,7 @@ def write(result: SimResult, root: Path) -> Path:
     return runs.write_run(root, result.meta, result.records, result.host)
 
 
-def _records(sys: System, stamps: dict[str, Any]) -> dict[str, Any]:
+def _records(sys: System, stamps: dict[str, Any], lost: Int64s) -> dict[str, Any]:
     out: dict[str, Any] = dict(stamps)  # the executor is done: nothing writes to these any more
     if not sys.broker_threads:
         out["partition"] = np.full(sys.records, -1, dtype=np.int64)
@@ -161,6 +171,8 @@ def _records(sys: System, stamps: dict[str, Any]) -> dict[str, Any]:
     out["sequence"] = np.arange(sys.records, dtype=np.int64)
     out["duplicates"] = np.zeros(sys.records, dtype=np.int64)
     outcome = np.where(out["out_appended"] >= 0, SCORED, IN_FLIGHT).astype(np.int8)
+    for how, word in ((op.DROPPED, "dropped_queue"), (op.LATE, "expired")):
+        outcome[lost == how] = OUTCOMES.index(word)
     outcome[out["sent"] < 0] = -1
     out["outcome"] = outcome
     return out

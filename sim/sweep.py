@@ -23,7 +23,7 @@ from sim.costs import Calibration
 from sim.kept import Progress
 
 FOLDER = kept.FOLDER
-_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting")
+_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup")
 _PROTOCOL = "protocol"  # what the scenario's `protocol` measures; None without one
 
 
@@ -35,7 +35,7 @@ class Point:
         swept: The swept keys and their values as written.
         scenario: What was simulated, with the seed of the first repeat.
         trust: `calibration` of run.json.
-        repeats: Of each repeat: reason, verdict, verdict_reason, metrics, accounting.
+        repeats: Of each repeat: reason, verdict, verdict_reason, metrics, accounting, warmup.
     """
 
     swept: dict[str, Any]
@@ -145,7 +145,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """Simulates and keeps one job; called in a worker."""
     from sim.run import simulate
 
-    result = simulate(job.scenario, job.calibration, backend=job.backend)
+    result = simulate(job.scenario, job.calibration, backend=job.backend, host=False)
     measured = None if job.scenario.protocol is None else crayfish.protocol(result.records)
     return kept.keep(job.file, {**{key: result.meta[key] for key in _KEPT}, _PROTOCOL: measured})
 

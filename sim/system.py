@@ -87,12 +87,33 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """Where a request goes on from a service: to one, or to several at once."""
+
+    below: int  # taken if 32 random bits are below this, and no edge before it was
+    services: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A queue of requests and the threads that answer them."""
+    """A queue of requests and the threads that answer them, or send them on."""
 
     threads: tuple[int, ...]
     batch_records: int = 1  # most requests taken together
     delay_ns: int = 0  # how long an incomplete batch waits, from its first request on
+    edges: tuple[Edge, ...] = ()
+    joins: bool = False  # a forked record's parts become one again before they queue
+    capacity: int = 0  # of the queue, for requests that nobody waits for; 0: no bound
+    earliest_first: bool = False  # the queue is in the order of creation; else first in, first out
+    expiry_ns: int = 0  # from a record's creation on, for requests that nobody waits for; 0: none expires
+    first_batches: int = 0  # of each thread, that have costs of their own
+    keeps: bool = False  # when each record's requests came, were taken and went on
+    name: str = ""  # of a stage
+
+    @property
+    def loses(self) -> bool:
+        """Whether a record may be lost here."""
+        return self.capacity > 0 or self.expiry_ns > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sim.capacity import Capacity
+    from sim.replicate import Replications
 
 
 def capacity_table(found: Sequence[Capacity], title: str = "") -> Table:
@@ -54,5 +55,43 @@ def calibrations_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "yes" if row["host_match"] else "no",
             escape(row["created"]),
             str(len(row["held_out"])) if row["held_out"] else "none yet",
+        )
+    return table
+
+
+def replications_table(found: Replications) -> Table:
+    """One line a metric: the mean over the replications and its interval; what has no value in all is left out."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(found.scenario.name), title_justify="left")
+    table.add_column("metric")
+    for heading in ("mean", "95 % interval", "+-"):
+        table.add_column(heading, justify="right")
+    for name, each in found.intervals.items():
+        if each is None:
+            continue
+        interval = "-" if each.lo is None else f"{number(each.lo, 4)} to {number(each.hi, 4)}"
+        relative = "-" if each.relative is None else f"{each.relative:.2%}"
+        table.add_row(name, number(each.mean, 4), interval, relative)
+    return table
+
+
+def stages_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One line a stage of a graph: what it took, how busy it was, how long records waited and were worked on."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("stage")
+    for heading in ("records", "a batch", "busy", "dropped", "expired", "wait ms, p50 | p99", "time ms, p50 | p99"):
+        table.add_column(heading, justify="right")
+    for name, told in stages.items():
+        table.add_row(
+            escape(name),
+            *(number(told[key]) for key in ("records", "batch_mean")),
+            number(told["utilisation"], 2),
+            *(number(told[key]) for key in ("dropped", "expired")),
+            *(f"{number(told[f'{what}_ms_p50'])} | {number(told[f'{what}_ms_p99'])}" for what in ("wait", "time")),
         )
     return table

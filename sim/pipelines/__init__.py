@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from scenarios.rules import WITHOUT_BROKER
 from scenarios.spec import Scenario
 from sim.costs import Calibration
 from sim.pipelines.pipeline import Pipeline
@@ -23,6 +24,7 @@ ENGINES = {
     "spark": "sim.pipelines.micro_batch",
     "ray": "sim.pipelines.actors",
     "standalone": "sim.pipelines.brokerless",
+    "graph": "sim.pipelines.graph",
 }
 ENTRY_POINT_GROUP = "weir.engines"
 
@@ -40,7 +42,7 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
 
 def holds_backlog(kind: str) -> bool:
     """Whether an engine's pipeline has an input topic, which records can lie in before it starts."""
-    return kind != "standalone"
+    return kind not in WITHOUT_BROKER
 
 
 def layout_of(kind: str) -> Callable[[Pipeline], None]:

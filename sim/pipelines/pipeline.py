@@ -15,6 +15,7 @@ from sim.system import (
     INPUT,
     OUTPUT,
     Consumer,
+    Cost,
     Exchange,
     Host,
     MicroBatch,
@@ -54,6 +55,7 @@ class Pipeline:
         self.consumers: list[Consumer] = []
         self.exchanges: list[Exchange] = []
         self.services: list[Service] = []
+        self.costs: list[Cost] = []  # beside those that every pipeline has, numbered after them
         self.micro_batch: MicroBatch | None = None
         self.generators: list[int] = []
         self.broker_threads: list[int] = []
@@ -176,7 +178,7 @@ class Pipeline:
             generators=tuple(self.generators),
             broker_threads=tuple(self.broker_threads),
             workers=tuple(self.workers),
-            costs=tuple(integers.costs(self.scenario, self.calibration, self.processes)),
+            costs=(*integers.costs(self.scenario, self.calibration, self.processes), *self.costs),
             wake=integers.latency(self.calibration, "wake"),
             timer=integers.latency(self.calibration, "timer"),
             network=integers.latency(self.calibration, "network"),

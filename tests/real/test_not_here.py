@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from real.engines import ENGINES as HERE
 from real.errors import RefusedError
 from real.plan import refuse_elsewhere
 from scenarios.registry import ENGINES
@@ -17,7 +18,7 @@ from scenarios.spec import Broker, Engine, Scenario, Serving
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ENGINES if kind != "python"])
+@pytest.mark.parametrize("kind", [kind for kind in ENGINES if kind not in HERE])
 def test_an_engine_that_only_the_simulator_has(kind: str) -> None:
     with pytest.raises(RefusedError, match=f"engine.kind: no engine '{kind}' here; there are python"):
         refuse_elsewhere(replace(Scenario(), engine=Engine(kind)))
@@ -27,7 +28,10 @@ def test_an_engine_that_only_the_simulator_has(kind: str) -> None:
     ("scenario", "message"),
     [
         (Scenario(serving=Serving("external")), "serving.kind: external; real has no server yet"),
-        (Scenario(broker=Broker(client_profile="kafka-java-3")), "broker.client: kafka-java-3; real's clients are"),
+        (
+            Scenario(broker=Broker(client_profile="kafka-java-3")),
+            "broker.client: kafka-java-3; real's clients of engine python are",
+        ),
     ],
 )
 def test_a_server_or_a_client_that_is_not_here(scenario: Scenario, message: str) -> None:

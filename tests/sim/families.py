@@ -1,4 +1,4 @@
-"""Systems with exchanges, services and micro-batches, for the tests of both executors.
+"""Systems with exchanges, services, stations and micro-batches, for the tests of both executors.
 
 `small_systems` are those whose stamps can be found with pencil and paper; `random_system` draws any.
 """
@@ -24,6 +24,7 @@ from sim.system import (
     RESIDUAL_BITS,
     Consumer,
     Cost,
+    Edge,
     Exchange,
     Int64s,
     MicroBatch,
@@ -48,6 +49,7 @@ from tests.sim.layouts import (
     producer_client,
     server,
     sleeper,
+    station,
     table,
 )
 
@@ -145,7 +147,7 @@ def small_systems() -> list[tuple[str, System]]:
 
 # Any system
 
-SCORES = (op.STAMP, op.SCORE_BEGIN)
+SCORES = ((op.STAMP, op.SCORE_BEGIN), (op.STAMP_TAKEN, op.SCORE_BEGIN))
 
 
 def random_system(seed: int) -> System:
@@ -160,15 +162,20 @@ class _Random:
         self.rng = rng = random.Random(seed)
         self.seed = rng.randrange(1 << 40)
         self.ties = rng.random() < 0.4  # all times are multiples of STEP_NS
-        self.entry = rng.choice(("brokerless", "brokerless", "source", "poll loop", "micro-batch"))
+        self.entry = rng.choice(("brokerless", "brokerless", "stations", "source", "poll loop", "micro-batch"))
+        self.has_broker = self.entry not in ("brokerless", "stations")
         self.partitions = rng.randrange(1, 5)
         records = rng.randrange(5, 90)
-        backlog = rng.choice((0, 0, rng.randrange(1, 40))) if self.entry != "brokerless" else 0
+        backlog = rng.choice((0, 0, rng.randrange(1, 40))) if self.has_broker else 0
         partition = [rng.randrange(self.partitions) for _ in range(records + backlog)]
         self.layout = Layout(self._due(records), partition=partition, backlog=backlog)
         for _ in range(rng.randrange(1, 4)):
             self._host()
         self.services = rng.choice((0, 0, 1, 1, 2))
+        self.routes = self.services > 0 and rng.random() < 0.5  # requests may go on from service to service
+        if self.entry == "stations":
+            self.services, self.routes = rng.randrange(1, 6), True
+        self.goes_back = rng.random() < 0.3  # then none goes on to several
         self.calls_back = rng.random() < 0.5
 
     # ------------------------------------------------------------ numbers
@@ -232,7 +239,7 @@ class _Random:
         self._inputs()
         servers_first = rng.random() < 0.5
         service_threads = self._servers() if servers_first else []
-        stages = [layout.generators if self.entry == "brokerless" else self._entry()]
+        stages = [self._entry() if self.has_broker else layout.generators]
         extra = (
             rng.randrange(1, 4) if self.entry == "brokerless" else rng.randrange(1, 3) if self.entry == "source" else 0
         )
@@ -251,12 +258,13 @@ class _Random:
             service_threads = self._servers()
         for threads in service_threads:
             delay = rng.choice((0, self.ns(20)))
-            layout.services.append(Service(tuple(threads), batch_records=rng.randrange(1, 6), delay_ns=delay))
-        if self.entry != "brokerless" and rng.random() < 0.7:
+            service = Service(tuple(threads), batch_records=rng.randrange(1, 6), delay_ns=delay)
+            layout.services.append(self._going_on(len(layout.services), service))
+        if self.has_broker and rng.random() < 0.7:
             self._reads(collector(work=self.cost()), "collector", OUTPUT, 0, self.partitions, 10_000)
         for _ in range(rng.randrange(3)):
             layout.background(sleeper(10 * MS_NS, self.cost()), host=self.on())
-        layout.workers = [i for i, t in enumerate(layout.threads) if any(o[:2] == SCORES for o in t.program)]
+        layout.workers = [i for i, t in enumerate(layout.threads) if any(o[:2] in SCORES for o in t.program)]
         last = int(layout.created.max())
         return layout.system(
             seed=self.seed,
@@ -280,10 +288,11 @@ class _Random:
         """Generators, and with a broker its threads."""
         generators = range(self.rng.randrange(1, 4))
         exchange = 0 if self.entry == "brokerless" else None
+        service = 0 if self.entry == "stations" else None
         for _ in generators:
-            program = generator(work=self.cost(), wake=self.cost(), exchange=exchange)
+            program = generator(work=self.cost(), wake=self.cost(), exchange=exchange, service=service)
             self.layout.generator(program, host=self.on())
-        if exchange is not None:
+        if not self.has_broker:
             return
         for _ in generators:
             self._producer(-1, INPUT, 0, self.partitions)
@@ -349,7 +358,7 @@ class _Random:
                 program.do(op.CPU, self.cost(), op.RECORD_OUT).do(op.PUT, exchange + 1).do(op.JUMP, "next")
             app = self.layout.thread(f"stage.{exchange}.{n}", program, host=self.on(), index=n)
             threads.append(app)
-            if last and self.entry != "brokerless":
+            if last and self.has_broker:
                 self._producer(app, OUTPUT, 0, self.partitions)
         return threads
 
@@ -370,11 +379,36 @@ class _Random:
             p.do(op.FLUSH if flushes else op.SERVE) if flushes or not self.calls_back else None
         return p.do(op.JUMP, "next")
 
+    def _going_on(self, number: int, service: Service) -> Service:
+        """Edges and limits of a service, where it may have such."""
+        rng = self.rng
+        if not self.routes:
+            return service
+        later = range(0 if self.goes_back else number + 1, self.services)
+        edges, below = [], 0
+        for _ in range(rng.randrange(4) if later else 0):
+            below = rng.randrange(below, 7 << 29) if self.goes_back else min(rng.randrange(below, 5 << 30), 1 << 32)
+            parts = 1 if self.goes_back else rng.randrange(1, 5)
+            edges.append(Edge(below, tuple(rng.choice(later) for _ in range(parts))))
+        return replace(
+            service,
+            edges=tuple(edges),
+            joins=rng.random() < 0.5,
+            capacity=rng.choice((0, 0, 1, 5, 20)),
+            earliest_first=rng.random() < 0.5,
+            expiry_ns=rng.choice((0, 0, self.ns(200))),
+            first_batches=rng.randrange(3),
+            keeps=rng.random() < 0.5,
+        )
+
     def _servers(self) -> list[list[int]]:
         threads = []
         for s in range(self.services):
-            sizes = self.layout.cost(*(costing(self.ns(3 + n)) for n in range(6)))
-            program = server(s, wake=self.cost(), request=self.cost(), score=self.cost(), by_size=sizes)
+            sizes = self.layout.cost(*(costing(self.ns(3 + n)) for n in range(8)))
+            if self.routes:
+                program = station(s, wake=self.cost(), request=self.cost(), by_size=sizes)
+            else:
+                program = server(s, wake=self.cost(), request=self.cost(), score=self.cost(), by_size=sizes)
             host = self.on()
             threads.append(
                 [

@@ -146,14 +146,17 @@ class Layout:
 # Programs.  A cost that is 0 burns nothing.
 
 
-def generator(*, work: int = 0, wake: int = 0, exchange: int | None = None) -> Program:
-    """Sends to the broker, or without one puts into an exchange."""
+def generator(*, work: int = 0, wake: int = 0, exchange: int | None = None, service: int | None = None) -> Program:
+    """Sends to the broker, or without one puts into an exchange or calls a service, and waits for no answer."""
     p = Program("generator")
     p.label("loop").do(op.ARRIVE, "end")
-    for column in (op.SENT,) if exchange is None else (op.SENT, op.APPENDED, op.FETCHED):
+    for column in (op.SENT,) if exchange is None and service is None else (op.SENT, op.APPENDED, op.FETCHED):
         p.do(op.STAMP, column, op.ONE)
     p.do(op.CPU, wake, op.AFTER_SLEEP).do(op.CPU, work, op.RECORD_IN)
-    p.do(op.ENQUEUE) if exchange is None else p.do(op.PUT, exchange)
+    if service is not None:
+        p.do(op.CALL, service, op.UNANSWERED)
+    else:
+        p.do(op.ENQUEUE) if exchange is None else p.do(op.PUT, exchange)
     p.do(op.JUMP, "loop")
     p.label("end").do(op.HALT)
     return p
@@ -225,6 +228,17 @@ def server(service: int, *, wake: int = 0, request: int = 0, score: int = 0, by_
     if by_size:
         p.do(op.CPU, by_size, op.TAKEN, op.BY_SIZE)
     p.do(op.REPLY).do(op.JUMP, "loop")
+    return p
+
+
+def station(service: int, *, wake: int = 0, request: int = 0, by_size: int = 0) -> Program:
+    """Works on what it takes, and sends it on; `by_size` as a server's."""
+    p = Program("station")
+    p.label("loop").do(op.TAKE, service).do(op.STAMP_TAKEN, op.SCORE_BEGIN).do(op.CPU, wake, op.AFTER_SLEEP)
+    p.do(op.CPU, request, op.TAKEN)
+    if by_size:
+        p.do(op.CPU, by_size, op.TAKEN, op.BY_SIZE)
+    p.do(op.STAMP_TAKEN, op.SCORE_END).do(op.ROUTE).do(op.JUMP, "loop")
     return p
 
 

@@ -71,6 +71,7 @@ def readings(execution: Execution) -> dict[str, Any]:
         "threads": dict(zip((t.name for t in execution.system.threads), execution.threads(), strict=True)),
         "producers": execution.producers(),
         "consumers": execution.consumers(),
+        "services": execution.services(),
     }
 
 
@@ -87,6 +88,10 @@ def assert_same_stamps(left: dict[str, Int64s], right: dict[str, Int64s]) -> Non
 def assert_equal_so_far(left: Execution, right: Execution) -> None:
     assert_same_stamps(left.stamps(), right.stamps())
     assert readings(left) == readings(right)
+    assert left.lost().tolist() == right.lost().tolist()
+    for k, service in enumerate(left.system.services):
+        if service.keeps:
+            assert left.visits(k).tolist() == right.visits(k).tolist()
 
 
 def assert_loop_is_reference(sys: System) -> None:

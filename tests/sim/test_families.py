@@ -378,7 +378,8 @@ def test_a_shipped_engine_runs_and_its_folder_is_whole(path: Path, tmp_path: Pat
         assert "broker" not in counters
     inside = (run.records["score_end"] >= 500 * MS_NS) & (run.records["score_end"] < 2_500 * MS_NS)
     workers = run.records["worker"][inside].value_counts()
-    assert [w["records"] for w in counters["workers"]] == [workers.get(w, 0) for w in range(asked.engine.parallelism)]
+    count = asked.stages[0].workers if asked.stages else asked.engine.parallelism
+    assert [w["records"] for w in counters["workers"]] == [workers.get(w, 0) for w in range(count)]
     for part in ("generator", "engine", *(["server"] if asked.serving.kind == "external" else [])):
         assert run.meta["metrics"][f"cpu_us_per_record_{part}"] > 0
 
