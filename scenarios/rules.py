@@ -28,6 +28,7 @@ class Problem(NamedTuple):
 
 
 WITHOUT_BROKER = ("standalone", "graph")
+LEARNING = ("aimd", "quantile", "deadline")  # batching policies
 MAX_RECORDS = 500_000_000  # of one load: its schedule is held in memory, 8 bytes each
 
 _NEEDED = {"gamma": ("cv",), "ramp": ("to_rate",), "square": ("to_rate", "period"), "trace": ("path",)}
@@ -155,8 +156,28 @@ def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:
                     f"only an external server has {name}; write kind: external beside it",
                     at_key=True,
                 )
-    elif serving.batch == 1 and serving.batch_delay:
+        return
+    if serving.batch == 1 and serving.batch_delay:
         yield Problem(("serving", "batch_delay"), "a batch of one request is complete at once: give batch, or no delay")
+    yield from _batching(serving)
+
+
+def _batching(serving: schema.Serving) -> Iterator[Problem]:
+    batching, policy = serving.batching, serving.batching.policy
+    at: Path = ("serving", "batching")
+    learns = policy in LEARNING
+    if learns and batching.slo is None:
+        yield Problem((*at, "policy"), f"the policy {policy} needs an slo; write slo: 20 ms beside it")
+    if not learns and batching.slo is not None:
+        yield Problem((*at, "slo"), f"only the policies {', '.join(LEARNING)} go by an slo", at_key=True)
+    if policy != "quantile" and batching.samples is not None:
+        yield Problem((*at, "samples"), "only the policy quantile takes samples", at_key=True)
+    if policy is not None and serving.batch == 1:
+        yield Problem(("serving", "batch"), "batch is the most that a policy may take: write batch: 256")
+    if policy == "eager" and serving.batch_delay:
+        yield Problem(("serving", "batch_delay"), "an eager server does not wait: policy: delayed does", at_key=True)
+    if policy == "delayed" and not serving.batch_delay:
+        yield Problem((*at, "policy"), "the policy delayed needs serving.batch_delay; write batch_delay: 2 ms")
 
 
 def _stages(file: schema.ScenarioFile) -> Iterator[Problem]:

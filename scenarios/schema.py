@@ -34,6 +34,7 @@ from scenarios.fields import (
     Records,
     RegistryWord,
     Repeats,
+    Samples,
     Scale,
     Seed,
     Shorthand,
@@ -55,6 +56,7 @@ _CONSUMER = spec.ConsumerSettings()
 _BROKER = spec.Broker()
 _ENGINE = spec.Engine()
 _SERVING = spec.Serving()
+_CACHE = spec.Cache()
 _MODEL = spec.Model()
 _PROFILE = spec.Profile()
 _CHECK = spec.Check()
@@ -89,7 +91,10 @@ ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
     "standalone": (),
     "graph": (),
 }
-SERVING_FIELDS: dict[str, tuple[str, ...]] = {"embedded": (), "external": ("workers", "batch", "batch_delay")}
+SERVING_FIELDS: dict[str, tuple[str, ...]] = {
+    "embedded": (),
+    "external": ("workers", "batch", "batch_delay", "batching", "cache"),
+}
 #: Of flink where its operators are not chained.
 UNCHAINED_FIELDS = ("source_parallelism", "sink_parallelism", "buffer_timeout", "buffer_bytes", "buffer_capacity")
 #: Read by every engine.
@@ -283,6 +288,28 @@ class Engine(Section):
     )
 
 
+class Batching(Section):
+    """How many requests a thread of an external server takes together; `batch` is the most."""
+
+    SPEC: ClassVar[Any] = spec.Batching
+    policy: Literal["fixed", "eager", "delayed", "aimd", "quantile", "deadline"] | None = Field(
+        default=None, description="what decides; default delayed where there is a batch_delay, else eager"
+    )
+    slo: Step | None = Field(default=None, description="aimd, quantile: of a batch's time; deadline: of a request")
+    samples: Samples | None = Field(
+        default=None, description="quantile: batches that its line is fitted to; default 500"
+    )
+
+
+class Cache(Section):
+    """Answers that an external server keeps, and what the records ask about."""
+
+    SPEC: ClassVar[Any] = spec.Cache
+    size: QueueSize = Field(default=_CACHE.size_bytes, description="of the answers it keeps")
+    keys: Million = Field(default=_CACHE.keys, description="that a record may ask about")
+    skew: Factor = Field(default=_CACHE.skew, description="the k-th key is asked for in proportion to k ** -skew")
+
+
 class Serving(Section):
     """Where scoring happens."""
 
@@ -299,6 +326,8 @@ class Serving(Section):
     batch_delay: Duration = Field(
         default=_SERVING.batch_delay_ns, description="external: how long an incomplete batch waits"
     )
+    batching: Batching = Field(default=Batching(), description="external: what decides how large a batch is")
+    cache: Cache | None = Field(default=None, description="external: answers it keeps; default none")
 
 
 class Model(Section):

@@ -133,6 +133,24 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How many requests a thread of an external server takes together, up to its `batch`."""
+
+    policy: Literal["fixed", "eager", "delayed", "aimd", "quantile", "deadline"] | None = None  # None: by batch_delay
+    slo_ns: int | None = None  # aimd, quantile: of the time of a batch; deadline: of a request
+    samples: int | None = None  # quantile: batches that its line is fitted to; None: 500
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Answers that an external server keeps, and what the records ask about."""
+
+    size_bytes: int = 32 << 20  # of the answers it keeps
+    keys: int = 10_000  # that a record may ask about
+    skew: float = 1.0  # Zipf's: the k-th key is asked for in proportion to k ** -skew
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """Where the model runs."""
 
@@ -142,6 +160,8 @@ class Serving:
     workers: int | None = None  # its threads; None: as many as engine.parallelism
     batch_records: int = 1  # requests that one of them scores together at most
     batch_delay_ns: int = 0  # how long an incomplete batch waits, from its first request on
+    batching: Batching = field(default_factory=Batching)
+    cache: Cache | None = None  # it has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ LINE = 8
     T_WORKED, T_IDLE_SINCE, T_COLD, T_DELIVERIES, T_DELIVERIES_TAIL, T_SERVES, T_SERVES_AT, T_SERVES_N,
     T_USED, T_SLICE0, T_CORE_AT, T_READY0, T_WINDOW, T_CURRENT, T_PREVIOUS, T_QUEUE_NEXT, T_INDEX, T_POLLS, T_ASIDE,
     T_POLLS_EMPTY, T_SLEEPS, T_CALLED_BACK, T_FINISH, T_WRITES, T_PLACE, T_TURN, T_IN_LINE, T_LINE_NEXT, T_FLUSHES,
-    T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL, T_LOG, T_AT, T_TASKS, T_TASK_RECORDS, T_MARK_LEFT,
-) = range(78)  # fmt: skip
+    T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL, T_LOG, T_AT, T_TASKS, T_TASK_RECORDS, T_TAKEN_AT, T_MARK_LEFT,
+) = range(79)  # fmt: skip
 #: Marks inside fused CPU work: the work left when each is due (at T_MARK_LEFT + i), and its stamp column or NONE.
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
@@ -84,11 +84,14 @@ AHEAD_MAX = 64
 (
     B_HEAD, B_TAIL, B_N, B_STRIDE,
 ) = range(4)  # fmt: skip
-# Service: its threads stand in a list at S_FIRST.  S_VISITS: its columns, or NONE.
+# Service: its threads stand in a list at S_FIRST.  S_VISITS: its columns, or NONE.  S_BATCHING: the vector of its
+# batching policy, or NONE; S_BATCH is what that allows now, of S_MOST.  S_CACHE: the vector of its cache, or NONE; then
+# there is a column of keys, and for each key the list of requests that wait for what is in flight.
 (
     S_FIRST, S_THREADS, S_BATCH, S_DELAY, S_HEAD, S_TAIL, S_N, S_EDGES, S_EDGES_N, S_JOINS, S_CAPACITY, S_EARLIEST,
-    S_EXPIRY, S_FIRSTS, S_VISITS, S_TAKES, S_TAKEN, S_WAITED, S_DROPPED, S_LATE, S_STRIDE,
-) = range(21)  # fmt: skip
+    S_EXPIRY, S_FIRSTS, S_VISITS, S_BATCHING, S_MOST, S_CACHE, S_KEYS,
+    S_WAITERS, S_ANSWER, S_TAKES, S_TAKEN, S_WAITED, S_DROPPED, S_LATE, S_STRIDE,
+) = range(27)  # fmt: skip
 # Edge: the services it leads to stand in a list at D_FIRST.
 (
     D_BELOW, D_N, D_FIRST, D_STRIDE,

@@ -99,7 +99,7 @@ def counters(scenario: Scenario, window: Window) -> dict[str, Any]:
         "generator": _generator(window),
         **({"broker": _broker(window)} if sys.broker_threads else {}),
         "workers": _workers(scenario, window),
-        **({"server": _threads(window, window.threads("server"))} if window.threads("server") else {}),
+        **({"server": _server(window)} if window.threads("server") else {}),
         **({"collector": _collector(window)} if window.threads("collector.app") else {}),
         "host": {"steal_ns": 0, "other_cpu_ns": window.over("cpu_ns", window.threads("host"))},
     }
@@ -115,6 +115,20 @@ def _threads(window: Window, which: list[int]) -> dict[str, int]:
         "run_wait_ns": window.over("wait_ns", which),
         "wakeups": window.over("wakeups", which),
     }
+
+
+def _server(window: Window) -> dict[str, int]:
+    """Of the server that scoring tasks call: the one service of the system."""
+    begin, end = window.begin.services[0], window.end.services[0]
+    found = {"batches": end.takes - begin.takes, "requests": end.taken - begin.taken}
+    if window.sys.services[0].cache:
+        found |= {
+            "cache_hits": end.hits - begin.hits,
+            "cache_misses": end.misses - begin.misses,
+            "cache_coalesced": end.coalesced - begin.coalesced,
+            "cache_evicted": end.evicted - begin.evicted,
+        }
+    return {**_threads(window, window.threads("server")), **found}
 
 
 def _generator(window: Window) -> dict[str, Any]:

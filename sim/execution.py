@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from analysis.columns import STAMP_COLUMNS
+from control import cache
 from sim import arena, layout, loop
 from sim.jit import JIT_OFF
 from sim.system import Int64s, System
@@ -51,6 +52,10 @@ class ServiceReading:
     dropped: int
     late: int
     queued: int  # now
+    hits: int = 0  # answered from the cache
+    misses: int = 0
+    coalesced: int = 0  # answered with what was in flight
+    evicted: int = 0
 
 
 class Execution(Protocol):
@@ -208,10 +213,12 @@ class LoopExecution:
     def services(self) -> list[ServiceReading]:
         """What every service did, and holds now."""
         fields = (arena.S_TAKES, arena.S_TAKEN, arena.S_WAITED, arena.S_DROPPED, arena.S_LATE, arena.S_N)
-        return [
-            ServiceReading(*(int(self._arena[self._service(k) + x]) for x in fields))
-            for k in range(len(self.system.services))
-        ]
+        found = []
+        for k in range(len(self.system.services)):
+            b, c = self._service(k), int(self._arena[self._service(k) + arena.S_CACHE])
+            counts = cache.counts(self._arena, c) if c != arena.NONE else ()
+            found.append(ServiceReading(*(int(self._arena[b + x]) for x in fields), *counts))
+        return found
 
     def visits(self, service: int) -> Int64s:
         """When each record's last request came to a service that keeps it, was taken, went on: 3 rows, or -1."""

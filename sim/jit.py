@@ -18,6 +18,7 @@ import numba
 from numba import config, types
 from numba.extending import intrinsic, register_jitable
 
+from control import batching, cache
 from scenarios import draws
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,7 @@ _SOURCES = (
     *sorted(_HERE.rglob("arena.py")),
     *(_HERE / f"{n}.py" for n in ("jit", "operations", "system")),
     *sorted(_ROOT.glob("scenarios/*draws.py")),
+    *(_ROOT / "control" / f"{n}.py" for n in ("batching", "cache")),
 )
 
 
@@ -56,7 +58,7 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(cache=True, error_model="numpy")(function))
 
 
-for _f in (draws.mix32, draws.draw_key, draws.draw_at, draws.draw):
+for _f in (draws.mix32, draws.draw_key, draws.draw_at, draws.draw, *batching.FUNCTIONS, *cache.FUNCTIONS):
     register_jitable(_f)
 
 

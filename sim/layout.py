@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import numpy as np
 
+from control import cache
+from control.batching import V_LIMIT
 from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
@@ -302,6 +304,11 @@ class _ServiceRoom:
         self.edges = room.take(len(x.edges) * D_STRIDE)
         self.targets = [room.take(len(e.services)) for e in x.edges]
         self.visits = room.take(VISITS * records) if x.keeps else NONE
+        self.batching = room.take(x.batching.places) if x.batching else NONE
+        self.cache = self.keys = self.waiters = NONE
+        if x.cache:
+            self.cache = room.take(cache.places(x.cache.keys))
+            self.keys, self.waiters = room.take(records), room.take(2 * x.cache.keys)
 
 
 def _services(a: Arena, system: System, places: list[_ServiceRoom]) -> None:
@@ -310,7 +317,18 @@ def _services(a: Arena, system: System, places: list[_ServiceRoom]) -> None:
         a[b : b + S_TAKES] = (
             *(place.threads, len(x.threads), x.batch_records, x.delay_ns, NONE, NONE, 0, place.edges, len(x.edges)),
             *(x.joins, x.capacity, x.earliest_first, x.expiry_ns, x.first_batches, place.visits),
+            *(place.batching, x.batch_records, place.cache, place.keys, place.waiters),
+            x.cache.answer_bytes if x.cache else 0,
         )
+        if x.batching:
+            header = x.batching.header
+            a[place.batching : place.batching + len(header)] = header
+            a[b + S_BATCH] = header[V_LIMIT]
+        if x.cache:
+            header = cache.header(x.cache.room)
+            a[place.cache : place.cache + len(header)] = header
+            a[place.keys : place.keys + system.records] = x.cache.key
+            a[place.waiters : place.waiters + 2 * x.cache.keys] = NONE
         a[place.threads : place.threads + len(x.threads)] = x.threads
         for i, edge in enumerate(x.edges):
             d, first = place.edges + i * D_STRIDE, place.targets[i]

@@ -97,7 +97,7 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
         if variant == op.BY_SIZE:
             sb = a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE
             ordinal = a[tb + T_TASKS] - 1
-            cost += records - 1 if ordinal >= a[sb + S_FIRSTS] else a[sb + S_BATCH] + ordinal
+            cost += records - 1 if ordinal >= a[sb + S_FIRSTS] else a[sb + S_MOST] + ordinal
     elif source == op.TASK_RECORDS:
         records = a[tb + T_TASK_RECORDS]
         size = records * a[G_BYTES_IN]

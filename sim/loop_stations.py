@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from control.batching import V_SLO, limit, observe
+from control.cache import HIT, IN_FLIGHT, MISS, answer, ask
 from scenarios.draws import PURPOSE_ROUTE, draw
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
@@ -33,8 +35,24 @@ def deliver_request(a: Arena, m: int) -> None:
     if a[a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE + S_JOINS] == 1 and a[mb + M_BATCHES] != NONE:
         a[a[G_MESSAGES] + a[mb + M_BATCHES] * M_STRIDE + M_LANE] = a[mb + M_LANE]
         come_to_fork_end(a, NONE, m)
-    elif not come(a, m):
+    elif not is_known(a, m) and not come(a, m):
         end(a, NONE, m)
+
+
+@compiled
+def is_known(a: Arena, m: int) -> bool:
+    """Whether a request is answered from the cache, or will be by what is in flight; else it has to be taken."""
+    mb = a[G_MESSAGES] + m * M_STRIDE
+    sb = a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE
+    if a[sb + S_CACHE] == NONE or a[mb + M_BYTES] == 0:
+        return False
+    key = a[a[sb + S_KEYS] + a[mb + M_FIRST]]
+    found = ask(a, a[sb + S_CACHE], key)
+    if found == HIT:
+        send_answer(a, a[a[sb + S_FIRST]], m)
+    elif found == IN_FLIGHT:
+        append_list(a, a[sb + S_WAITERS] + 2 * key, a[sb + S_WAITERS] + 2 * key + 1, m)
+    return bool(found != MISS)
 
 
 @compiled
@@ -123,7 +141,10 @@ def take(a: Arena, t: int, s: int) -> bool:
     if n == 0:
         block(a, t, NONE)
         return False
-    due = a[a[G_MESSAGES] + a[sb + S_HEAD] * M_STRIDE + M_AT] + a[sb + S_DELAY]
+    came = a[a[G_MESSAGES] + a[sb + S_HEAD] * M_STRIDE + M_AT]
+    if a[sb + S_BATCHING] != NONE:
+        a[sb + S_BATCH] = limit(a, a[sb + S_BATCHING], came + a[a[sb + S_BATCHING] + V_SLO] - a[G_NOW])
+    due = came + a[sb + S_DELAY]
     if n < a[sb + S_BATCH] and a[G_NOW] < due:
         block(a, t, due)
         return False
@@ -140,6 +161,7 @@ def take(a: Arena, t: int, s: int) -> bool:
         n += 1
         let_go(a, sb)
     a[tb + T_N] = n
+    a[tb + T_TAKEN_AT] = a[G_NOW]
     a[tb + T_TASKS] += 1
     a[sb + S_TAKES] += 1
     a[sb + S_TAKEN] += n
@@ -167,11 +189,35 @@ def stamp_taken(a: Arena, t: int, column: int) -> None:
 
 
 @compiled
+def learn(a: Arena, tb: int) -> None:
+    """The batching policy of a service is told of the batch that a thread is done with."""
+    service = a[a[G_MESSAGES] + a[tb + T_TAKEN] * M_STRIDE + M_LANE]
+    b = a[a[G_SERVICES] + service * S_STRIDE + S_BATCHING]
+    if b != NONE:
+        observe(a, b, a[tb + T_N], a[G_NOW] - a[tb + T_TAKEN_AT])
+
+
+@compiled
 def reply(a: Arena, t: int) -> None:
     """REPLY: an answer leaves for each caller."""
     tb = a[G_THREADS] + t * T_STRIDE
+    learn(a, tb)
     while a[tb + T_TAKEN] != NONE:
-        send_answer(a, t, take_list(a, tb + T_TAKEN))
+        m = take_list(a, tb + T_TAKEN)
+        send_answer(a, t, m)
+        mb = a[G_MESSAGES] + m * M_STRIDE
+        sb = a[G_SERVICES] + a[mb + M_LANE] * S_STRIDE
+        if a[sb + S_CACHE] != NONE and a[mb + M_BYTES] == 1:
+            keep(a, t, sb, a[a[sb + S_KEYS] + a[mb + M_FIRST]])
+
+
+@compiled
+def keep(a: Arena, t: int, sb: int, key: int) -> None:
+    """The cache gets an answer, and so does who waited for it."""
+    answer(a, a[sb + S_CACHE], key, a[sb + S_ANSWER])
+    waiters = a[sb + S_WAITERS] + 2 * key
+    while a[waiters] != NONE:
+        send_answer(a, t, take_list(a, waiters))
 
 
 @compiled
@@ -189,6 +235,7 @@ def send_answer(a: Arena, t: int, m: int) -> None:
 def route(a: Arena, t: int) -> None:
     """ROUTE: every request taken goes on, or ends."""
     tb = a[G_THREADS] + t * T_STRIDE
+    learn(a, tb)
     while a[tb + T_TAKEN] != NONE:
         m = take_list(a, tb + T_TAKEN)
         mb = a[G_MESSAGES] + m * M_STRIDE

@@ -71,7 +71,8 @@ class ReferenceExecution(KafkaOperations, FamilyOperations):
     def services(self) -> list[ServiceReading]:
         """What every service did, and holds now."""
         return [
-            ServiceReading(s.takes, s.taken, s.waited, s.dropped, s.late, len(s.queue)) for s in self._parts.services
+            ServiceReading(s.takes, s.taken, s.waited, s.dropped, s.late, len(s.queue), *s.cached)
+            for s in self._parts.services
         ]
 
     def visits(self, service: int) -> Int64s:

@@ -7,10 +7,12 @@ Nothing here waits and nothing is scheduled; that is `sim.reference`, `sim.refer
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from control.batching import Batcher
+from control.cache import PredictionCache
 from sim import operations as op
 from sim import system as spec
 from sim.programs import Operations
@@ -49,6 +51,7 @@ class Thread(HostThread):
     polled: deque[int] = field(default_factory=deque)  # the records of its poll, but for those it has gone on to
     outstanding: int = 0  # records enqueued whose deliveries were not served
     taken: list[Request] = field(default_factory=list)  # what a server thread answers
+    took_at: int = 0  # when it took that
     task: Task | None = None
     worked: bool = False  # it did nothing since its last work but stamp the record at hand
     fresh: list[tuple[int, list[int]]] = field(default_factory=list)  # those stamps: their places, and their columns
@@ -295,6 +298,9 @@ class Service:
     settings: spec.Service
     threads: list[Thread]  # in the order of their numbers
     number: int
+    batcher: Batcher | None = None  # its batching policy
+    limit: int = 0  # requests that may be taken together
+    cache: PredictionCache[int, Request] | None = None
     queue: deque[Request] = field(default_factory=deque)
     visits: list[dict[int, int]] = field(default_factory=lambda: [{}, {}, {}])  # by record: came, taken, left
     takes: int = 0
@@ -306,7 +312,31 @@ class Service:
     @property
     def full(self) -> bool:
         """Whether it holds a whole batch."""
-        return len(self.queue) >= self.settings.batch_records
+        return len(self.queue) >= self.limit
+
+    def __post_init__(self) -> None:
+        """Nothing was taken yet."""
+        rules, self.limit = self.settings.batching, self.settings.batch_records
+        if rules:
+            self.batcher = Batcher(rules)
+            self.limit = self.batcher.limit
+        if self.settings.cache:
+            self.cache = PredictionCache(self.settings.cache.room)
+
+    @property
+    def cached(self) -> tuple[int, ...]:
+        """What became of the questions to its cache."""
+        return astuple(self.cache.counts) if self.cache else ()
+
+    def decide(self, now: int) -> None:
+        """The batching policy says how many may be taken."""
+        if self.batcher:
+            self.limit = self.batcher.allows(self.queue[0].arrived + self.batcher.rules.slo_ns - now)
+
+    def learn(self, n: int, took: int) -> None:
+        """The batching policy is told of a batch."""
+        if self.batcher:
+            self.batcher.observe(n, took)
 
     def insert(self, m: Request, created: list[int]) -> None:
         """Puts a request in its place."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from control.cache import HIT, MISS
 from scenarios.draws import PURPOSE_ROUTE, draw
 from sim import operations as op
 from sim.reference_hosts import State
@@ -32,8 +33,18 @@ class StationOperations(Machine):
         if m.service.settings.joins and m.fork:
             m.fork.joined = m.service
             self._comes_to_fork_end(m)
-        elif not self._comes(m):
+        elif not self._is_known(m) and not self._comes(m):
             self._ends(m)
+
+    def _is_known(self, m: Request) -> bool:
+        """Whether a request is answered from the cache, or will be by what is in flight."""
+        cache, settings = m.service.cache, m.service.settings.cache
+        if cache is None or settings is None or not m.is_awaited:
+            return False
+        found, _ = cache.ask(int(settings.key[m.record]), m)
+        if found == HIT:
+            self._answers(m.service.threads[0], m)
+        return found != MISS
 
     def _comes(self, m: Request) -> bool:
         """A request comes to its queue; whether it may.  A server is told if there is something to do."""
@@ -64,17 +75,19 @@ class StationOperations(Machine):
         self._let_go(service)
         if not service.queue:
             return self._wait(me)
+        service.decide(now)
         due = service.queue[0].arrived + service.settings.delay_ns
         if not service.full and now < due:
             return self._wait(me, due)
         me.taken = []
-        while service.queue and len(me.taken) < service.settings.batch_records:
+        while service.queue and len(me.taken) < service.limit:
             m = service.queue.popleft()
             me.taken.append(m)
             service.waited += now - m.arrived
             service.visits[BEGUN][m.record] = now
             self._let_go(service)
         me.tasks += 1
+        me.took_at = now
         service.takes += 1
         service.taken += len(me.taken)
         return None
@@ -103,8 +116,13 @@ class StationOperations(Machine):
     # ------------------------------------------------------------ going on
 
     def _reply(self, me: Thread, *_: int) -> Outcome:
+        me.taken[0].service.learn(len(me.taken), self._clock.now - me.took_at)
         for m in me.taken:
             self._answers(me, m)
+            cache, settings = m.service.cache, m.service.settings.cache
+            if cache and settings and m.is_awaited:
+                for other in cache.answer(int(settings.key[m.record]), None, settings.answer_bytes):
+                    self._answers(me, other)
         return None
 
     def _answers(self, me: Thread, m: Request) -> None:
@@ -112,6 +130,7 @@ class StationOperations(Machine):
         m.client.last_answer = self._send(me, m, m.client.last_answer)
 
     def _route(self, me: Thread, *_: int) -> Outcome:
+        me.taken[0].service.learn(len(me.taken), self._clock.now - me.took_at)
         for m in me.taken:
             service = m.service
             service.visits[LEFT][m.record] = self._clock.now

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from control.batching import Rules
 from scenarios.spec import Scenario
 from sim.costs import Calibration
 from sim.programs import Operations
@@ -94,6 +95,16 @@ class Edge:
     services: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cache:
+    """Answers that a service keeps, by the key of the record."""
+
+    room: int  # bytes
+    answer_bytes: int  # of each
+    keys: int  # how many there are
+    key: Int64s  # of each record
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A queue of requests and the threads that answer them, or send them on."""
@@ -108,6 +119,8 @@ class Service:
     expiry_ns: int = 0  # from a record's creation on, for requests that nobody waits for; 0: none expires
     first_batches: int = 0  # of each thread, that have costs of their own
     keeps: bool = False  # when each record's requests came, were taken and went on
+    batching: Rules | None = None  # what decides how many are taken, up to batch_records; None: as many as there are
+    cache: Cache | None = None  # for requests whose callers wait, at a service that answers them all (no edges)
     name: str = ""  # of a stage
 
     @property

@@ -6,18 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from control.batching import SAMPLES, Rules
 from scenarios import arrivals, profiles
-from scenarios.spec import DELIVERY_POLL_NS, Scenario
+from scenarios.keys import keys_of
+from scenarios.spec import DELIVERY_POLL_NS, Scenario, Serving
 from sim import integers, programs
 from sim.costs import BACKGROUND_PARTS, Calibration
 from sim.programs import Operations
 from sim.system import (
     INPUT,
     OUTPUT,
+    Cache,
     Consumer,
     Cost,
     Exchange,
     Host,
+    Int64s,
     MicroBatch,
     Producer,
     Service,
@@ -145,7 +149,14 @@ class Pipeline:
         program = programs.server(self.service)
         count = serving.workers or self.scenario.engine.parallelism
         threads = tuple(self.add(f"server.{k}", "server", "server", program, k) for k in range(count))
-        self.services.append(Service(threads, serving.batch_records, serving.batch_delay_ns))
+        self.services.append(replace(service(serving, threads), cache=self._cache()))
+
+    def _cache(self) -> Cache | None:
+        load, cache = self.scenario.workload, self.scenario.serving.cache
+        if cache is None:
+            return None
+        key = keys_of(load.seed, len(self._created()), cache.keys, cache.skew)
+        return Cache(cache.size_bytes, self.record_bytes(OUTPUT), cache.keys, key)
 
     def collect(self) -> None:
         """The collector: it reads all of the output topic."""
@@ -163,8 +174,7 @@ class Pipeline:
         threads = tuple(replace(t, host=names.index(name)) for t, name in zip(self.threads, self._host_of, strict=True))
         w, b = self.scenario.workload, self.scenario.broker
         load_ns = w.warmup_ns + w.duration_ns
-        due = np.asarray(arrivals.schedule(w.arrival, load_ns, w.seed, limit=w.records), dtype=np.int64)
-        created = np.concatenate([np.zeros(w.backlog_records, dtype=np.int64), due])
+        created = self._created()
         if self.broker_threads:
             partition = np.asarray(arrivals.partition_of(self.scenario, len(created)), dtype=np.int64)
         else:
@@ -201,7 +211,7 @@ class Pipeline:
             queued_bytes=b.consumer.queued_bytes,
             fetch_backoff_ns=self.profile.fetch_backoff_ns,
             delivery_poll_ns=DELIVERY_POLL_NS,
-            load_ns=0 if w.backlog_records and not len(due) else load_ns,
+            load_ns=0 if w.backlog_records and len(created) == w.backlog_records else load_ns,
             horizon_ns=load_ns + w.drain_ns,
             exchanges=tuple(self.exchanges),
             services=tuple(self.services),
@@ -209,6 +219,12 @@ class Pipeline:
             notes=tuple(self.notes),
             facts=self.facts,
         )
+
+    def _created(self) -> Int64s:
+        """When each record is due, the backlog's first."""
+        w = self.scenario.workload
+        due = np.asarray(arrivals.schedule(w.arrival, w.warmup_ns + w.duration_ns, w.seed, limit=w.records), np.int64)
+        return np.concatenate([np.zeros(w.backlog_records, dtype=np.int64), due])
 
     def _background(self) -> None:
         there = {t.part for t in self.threads} | {"host"}
@@ -239,3 +255,12 @@ class Pipeline:
         if not curve:
             curve = tuple(float(min(n, cores)) for n in range(1, cores + 1))
         return Host(name, cores, measured.slice_ns, integers.shares(curve, threads, cores))
+
+
+def service(serving: Serving, threads: tuple[int, ...]) -> Service:
+    """The queue of an external server, with its batching policy."""
+    batching, most = serving.batching, serving.batch_records
+    if batching.policy is None:
+        return Service(threads, most, serving.batch_delay_ns)
+    rules = Rules(batching.policy, most, serving.batch_delay_ns, batching.slo_ns or 0, batching.samples or SAMPLES)
+    return Service(threads, most, rules.wait_ns, batching=rules)

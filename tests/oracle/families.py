@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from scenarios.spec import MS_NS, US_NS, Arrival, Engine, Hosts, HostSpec, Scenario, Serving
+from scenarios.spec import MS_NS, US_NS, Arrival, Batching, Cache, Engine, Hosts, HostSpec, Scenario, Serving
 from sim.costs import Calibration, HostCosts
 from tests.oracle import actors, brokerless, cases, dataflow, micro_batch, pipeline, python_engine
 from tests.oracle.pipeline import Buffers, Int64s, Pipeline
@@ -82,8 +82,16 @@ def random_case(family: str, seed: int, *, shared: bool = False, ties: bool = Fa
     serving = Serving()
     if rng.random() < 0.5:
         delay_ns = pick((0, 0, 2 * cases.STEP_NS, 3 * MS_NS))
+        batching = pick((None, None, Batching("aimd", slo_ns=MS_NS), Batching("deadline", slo_ns=3 * MS_NS)))
+        most = pick((2, 3, 8, 16)) if batching else pick((1, 2, 3, 8))
+        cache = Cache(pick((1, 20_000, 1 << 25)), keys=pick((5, 50, 1000)), skew=pick((0.0, 1.0)))
         serving = Serving(
-            "external", workers=rng.randint(1, 4), batch_records=pick((1, 2, 3, 8)), batch_delay_ns=delay_ns
+            "external",
+            workers=rng.randint(1, 4),
+            batch_records=most,
+            batch_delay_ns=delay_ns,
+            batching=batching or Batching(),
+            cache=cache if rng.random() < 0.4 else None,
         )
     workload = scenario.workload
     if family == "brokerless":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scenarios.arrivals import partition_of, schedule
 from scenarios.draws import TABLE_SIZE
+from scenarios.keys import keys_of
 from scenarios.spec import S_NS, ConsumerSettings, ProducerSettings, Scenario
 from tests.oracle.kernel import COLD_STEP_BITS, Terms
 
@@ -83,6 +84,10 @@ class Pipeline:
     servers: int = 0
     batch_records: int = 1
     delay_ns: int = 0
+    batching: str = ""  # aimd, deadline; else as many as there are
+    slo_ns: int = 0  # of a batching policy
+    keys: Sequence[int] = ()  # what each record asks about, if servers keep answers
+    cache_bytes: int = 0  # of the answers they keep
     server_score: Sequence[Terms] = ()  # of 1, 2, ... requests together
 
 
@@ -217,12 +222,17 @@ def of(
     if serving.kind != "external":
         return pipeline
     table, each = calibration.server_table or calibration.score_table, calibration.cpu.get("server.score")
-    first = len(COST_NAMES) + len(BACKGROUND_PARTS)
+    first, cache = len(COST_NAMES) + len(BACKGROUND_PARTS), serving.cache
+    keys = keys_of(workload.seed, backlog + len(due), cache.keys, cache.skew).tolist() if cache else []
     return replace(
         pipeline,
         servers=serving.workers or scenario.engine.parallelism,
         batch_records=serving.batch_records,
         delay_ns=serving.batch_delay_ns,
+        batching=serving.batching.policy or "",
+        slo_ns=serving.batching.slo_ns or 0,
+        keys=keys,
+        cache_bytes=cache.size_bytes if cache else 0,
         server_score=[
             terms(each, first + n - 1, score_ns(table, n * points)) for n in range(1, serving.batch_records + 1)
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from fractions import Fraction
 
 from tests.oracle.kernel import Body, Cost, Moment, Thread
 from tests.oracle.world import World
@@ -49,13 +50,61 @@ def callers(threads: Sequence[Thread], service: Service) -> list[Caller | None]:
     return [Caller(me, service) if service.world.pipeline.servers else None for me in threads]
 
 
+class Policy:
+    """How many requests are taken together: up to a constant, by AIMD, or by what is left of a deadline."""
+
+    def __init__(self, name: str, most: int, slo_ns: int) -> None:
+        self.name, self.most, self.slo = name, most, slo_ns
+        self.limit = 1 if name else most
+        self.last: deque[Fraction] = deque(maxlen=100)  # requests a ns, of the last batches
+
+    def allows(self, waited: int) -> int:
+        if self.name == "deadline":
+            speed = sum(self.last, Fraction()) / max(1, len(self.last))
+            self.limit = min(self.most, max(1, int(speed * max(0, self.slo - waited))))
+        return self.limit
+
+    def done(self, n: int, took: int) -> None:
+        if self.name == "deadline":
+            self.last.append(Fraction(n, max(1000, took)))
+        elif self.name == "aimd":
+            if took >= self.slo:
+                self.limit = min(self.limit, max(1, int(Fraction(9, 10) * n)))
+            elif took < int(Fraction(9, 10) * self.slo) and n >= self.limit:
+                self.limit = min(self.limit + 2, self.most)
+
+
+class Cache:
+    """Answers by key: a list that a hand goes round, whose entries have a mark if they were asked for."""
+
+    def __init__(self, room: int, size: int) -> None:
+        self.most = room // size
+        self.ring: list[int] = []  # the hand is at the first
+        self.marked: set[int] = set()
+        self.flying: dict[int, list[tuple[Caller, int]]] = {}  # who waits for each
+
+    def keep(self, key: int) -> list[tuple[Caller, int]]:
+        """An answer is there; who waited for it."""
+        while self.most and len(self.ring) >= self.most:
+            first = self.ring.pop(0)
+            if first in self.marked:
+                self.marked.discard(first)
+                self.ring.append(first)
+        if self.most:
+            self.ring.append(key)
+        return self.flying.pop(key)
+
+
 class Service:
     """The queue and its servers."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         pipeline = world.pipeline
-        self.most, self.delay = pipeline.batch_records, pipeline.delay_ns
+        self.policy = Policy(pipeline.batching, pipeline.batch_records, pipeline.slo_ns)
+        self.limit = self.policy.limit  # as it was when somebody looked at the queue last
+        self.delay = pipeline.delay_ns
+        self.cache = Cache(pipeline.cache_bytes, pipeline.output_bytes) if len(pipeline.keys) else None
         self.requests: deque[tuple[int, Caller, int]] = deque()  # when it arrived, whose it is, the record
         self.threads: list[Thread] = []
         self.wake, self.request = world.costs["server.wake"], world.costs["server.request"]
@@ -69,8 +118,18 @@ class Service:
     def arrives(self, event: Moment) -> None:
         caller, record = event._value
         requests = self.requests
+        if self.cache:
+            key = self.world.pipeline.keys[record]
+            if key in self.cache.ring:
+                self.cache.marked.add(key)
+                caller.last_answer = self.threads[0].send(caller.answered, None, caller.last_answer)
+                return
+            if key in self.cache.flying:
+                self.cache.flying[key].append((caller, record))
+                return
+            self.cache.flying[key] = []
         requests.append((self.world.env._now, caller, record))
-        if len(requests) == 1 or len(requests) >= self.most or self.delay == 0:
+        if len(requests) == 1 or len(requests) >= self.limit or self.delay == 0:
             for thread in self.threads:
                 if thread.blocked is not None:
                     thread.signal()
@@ -82,16 +141,20 @@ class Service:
         yield me.start()
         me.woke()
         while True:
-            while len(requests) < self.most:
+            while True:
                 if not requests:
                     yield me.wait()
                 else:
+                    self.limit = self.policy.allows(env._now - requests[0][0])
+                    if len(requests) >= self.limit:
+                        break
                     due = requests[0][0] + self.delay
                     if due <= env._now:
                         break
                     yield me.wait_until(due)
                 me.woke()
-            taken = [requests.popleft() for _ in range(min(self.most, len(requests)))]
+            began = env._now
+            taken = [requests.popleft() for _ in range(min(self.limit, len(requests)))]
             n, first = len(taken), taken[0][2]
             wake = self.wake.after_sleep(me)
             me.worked = True
@@ -101,5 +164,8 @@ class Service:
             )
             for work in me.pieces(wake, request, score):
                 yield me.cpu(work)
-            for _, caller, _ in taken:
-                caller.last_answer = me.send(caller.answered, None, caller.last_answer)
+            self.policy.done(n, env._now - began)
+            for _, caller, record in taken:
+                waiters = self.cache.keep(self.world.pipeline.keys[record]) if self.cache else []
+                for other, _ in [(caller, record), *waiters]:
+                    other.last_answer = me.send(other.answered, None, other.last_answer)

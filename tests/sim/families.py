@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from control.batching import LEARNING, Policy, Rules
 from scenarios.assignment import range_assignment
 from scenarios.draws import TABLE_SIZE
 from scenarios.spec import MS_NS, US_NS
@@ -22,6 +23,7 @@ from sim.system import (
     INPUT,
     OUTPUT,
     RESIDUAL_BITS,
+    Cache,
     Consumer,
     Cost,
     Edge,
@@ -258,7 +260,7 @@ class _Random:
             service_threads = self._servers()
         for threads in service_threads:
             delay = rng.choice((0, self.ns(20)))
-            service = Service(tuple(threads), batch_records=rng.randrange(1, 6), delay_ns=delay)
+            service = self._batching(Service(tuple(threads), batch_records=rng.randrange(1, 6), delay_ns=delay))
             layout.services.append(self._going_on(len(layout.services), service))
         if self.has_broker and rng.random() < 0.7:
             self._reads(collector(work=self.cost()), "collector", OUTPUT, 0, self.partitions, 10_000)
@@ -379,11 +381,29 @@ class _Random:
             p.do(op.FLUSH if flushes else op.SERVE) if flushes or not self.calls_back else None
         return p.do(op.JUMP, "next")
 
+    def _batching(self, service: Service) -> Service:
+        """Now and then what a service takes is decided by a policy."""
+        policies: tuple[Policy | None, ...] = (None, None, *LEARNING)
+        policy = self.rng.choice(policies)
+        if policy is None:
+            return service
+        rules = Rules(policy, service.batch_records, slo_ns=self.ns(9) + STEP_NS, samples=self.rng.randrange(2, 9))
+        return replace(service, batching=rules)
+
+    def _cache(self) -> Cache | None:
+        """Now and then a server keeps answers: all, a few, or none but what is in flight."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            return None
+        keys = rng.randrange(1, 60)
+        key = np.array([min(rng.randrange(keys), rng.randrange(keys)) for _ in self.layout.created], dtype=np.int64)
+        return Cache(rng.choice((0, 100, 300, 1000, 10_000)), rng.randrange(1, 150), keys, key)
+
     def _going_on(self, number: int, service: Service) -> Service:
         """Edges and limits of a service, where it may have such."""
         rng = self.rng
         if not self.routes:
-            return service
+            return replace(service, cache=self._cache())
         later = range(0 if self.goes_back else number + 1, self.services)
         edges, below = [], 0
         for _ in range(rng.randrange(4) if later else 0):
