@@ -19,6 +19,7 @@ from real.wire import Coll, Gen, Work
 
 Samples = Sequence[tuple[int, int]]
 Counts = dict[str, Any]
+_WORKER_THREADS = ("app", "consumer", "producer")
 
 
 def requests_between(samples: Samples, begin_ns: int, end_ns: int) -> int | None:
@@ -33,9 +34,22 @@ def requests_between(samples: Samples, begin_ns: int, end_ns: int) -> int | None
 class Window:
     """What happened between two snapshots."""
 
-    def __init__(self, begin: Snapshot, end: Snapshot, roles: Mapping[str, Mapping[str, Any]]) -> None:
-        """Takes the edges, and for each process what it reported: `app`, `consumer`, ... threads and `requests`."""
-        self.begin, self.end, self.roles = begin, end, roles
+    def __init__(
+        self,
+        begin: Snapshot,
+        end: Snapshot,
+        roles: Mapping[str, Mapping[str, Any]],
+        hosts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Between two snapshots.
+
+        Args:
+            begin: The first.
+            end: The second.
+            roles: Process or worker -> what it reported: `app`, `consumer`, ... threads and `requests`.
+            hosts: Worker -> the process that has it, where that has others too.
+        """
+        self.begin, self.end, self.roles, self.hosts = begin, end, roles, hosts or {}
 
     def counters(self, generators: int, workers: int) -> Counts:
         """The object of run.json."""
@@ -48,6 +62,7 @@ class Window:
             "generator": generator,
             "broker": self._broker(parts, each, collector),
             "workers": each,
+            **({"engine": self._shared(each)} if self.hosts else {}),
             "collector": collector,
             "host": self._host(),
         }
@@ -78,11 +93,22 @@ class Window:
             "produce_cpu_ns": Work.PRODUCE_CPU,
         }
         return {
-            **self._threads(name, {"app": "app", "consumer": "consumer", "producer": "producer"}),
+            **self._threads(name, {word: word for word in _WORKER_THREADS}),
             **{key: slots[slot] for key, slot in known.items()},
             "fetch_requests": self._requests(name, "Fetch"),
             "fetch_empty": None,
             "produce_requests": self._requests(name, "Produce"),
+        }
+
+    def _shared(self, workers: list[Counts]) -> Counts:
+        """What the process of several workers used beside their own threads."""
+        (name,) = set(self.hosts.values())
+        whole = self._total(name) or Times()
+        own = [sum(w[f"{word}_cpu_ns"] for word in _WORKER_THREADS) for w in workers]
+        return {
+            "cpu_ns": max(0, whole.cpu_ns - sum(own)),
+            "run_wait_ns": max(0, whole.wait_ns - sum(w["run_wait_ns"] for w in workers)),
+            "wakeups": max(0, whole.wakeups - sum(w["wakeups"] for w in workers)),
         }
 
     def _collector(self) -> Counts:
@@ -125,8 +151,11 @@ class Window:
 
     def _threads(self, name: str, classes: Mapping[str, str]) -> Counts:
         """CPU by class of thread, with run-queue wait and wake-ups of the whole process and of each class."""
-        used = spent(self.begin.threads.get(name, {}), self.end.threads.get(name, {}))
-        role = self.roles.get(name, {})
+        host, role = self.hosts.get(name, name), self.roles.get(name, {})
+        used = spent(self.begin.threads.get(host, {}), self.end.threads.get(host, {}))
+        if host != name:  # the rest is not this one's
+            mine = {tid for key in classes.values() for tid in _tids(role.get(key))}
+            used = {tid: times for tid, times in used.items() if tid in mine}
         sums = {word: Times() for word in (*classes, "other")}
         for tid, times in used.items():
             word = next((word for word in classes if tid in _tids(role.get(classes[word]))), "other")

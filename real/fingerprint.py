@@ -24,15 +24,14 @@ def versions(broker: str, broker_version: str | None) -> dict[str, str]:
     if broker == "kafka":
         from real.brokers.kafka import JVM_OPTIONS
 
-        found["java"] = java_version()
+        found["java"] = java_version(shutil.which("java"))
         found["broker_jvm_options"] = " ".join(JVM_OPTIONS)
     return found
 
 
 @cache
-def java_version() -> str:
-    """What `java -version` says first; empty where there is none."""
-    java = shutil.which("java")
+def java_version(java: str | None) -> str:
+    """What a launcher says of its version first; empty where there is none."""
     if java is None:
         return ""
     try:

@@ -16,18 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from real import settings
 from real.brokers.base import Broker
-from real.engines import module_of
+from real.cast import ENGINE, Cast
 from real.errors import BacklogLostError, ChildDiedError, DeadlineError, HarnessError
 from real.plan import GRACE_NS, Plan
-from real.processes import Process, Supervisor
-from real.sampler import Part, Sampler, Snapshot, process_part
-from real.wire import GENERATOR_ROW, WORKER_ROW, Coll, Gen, Rows, Slots, Work
-from scenarios.assignment import range_assignment
-from scenarios.load import resolved
+from real.processes import Supervisor
+from real.sampler import Part, Sampler, Snapshot, counted_part, process_part
+from real.wire import Coll, Gen, Work
 from scenarios.spec import MS_NS, S_NS, Scenario
 
 Progress = Callable[[str, float | None], None]
@@ -37,7 +33,7 @@ _TICK_NS = 50 * MS_NS
 _DRAIN_TICK_NS = 10 * MS_NS  # of a backlog run, whose window ends when the last output is seen
 #: Processes live this long beyond the window, so that the clients' statistics cover its end.
 _STATISTICS_NS = 2 * settings.STATISTICS_MS * MS_NS
-_READY_S, _STOP_S, _SALVAGE_S, _SPARE_ROWS = 60.0, 15.0, 4.0, 100_000
+_READY_S, _STOP_S, _SALVAGE_S = 60.0, 15.0, 4.0
 
 
 @dataclass
@@ -88,8 +84,9 @@ class Life:
         self.scenario, self.plan, self.supervisor, self.broker = scenario, plan, supervisor, broker
         self.topics, self.directory, self.poison = topics, directory, list(poison)
         self._progress = progress or (lambda _text, _fraction: None)
-        self._slots: dict[str, Slots] = {}
-        self._parts: dict[str, Process] = {}
+        self.cast = Cast(scenario, plan, supervisor, broker, topics, directory)
+        self._slots, self._parts = self.cast.slots, self.cast.parts
+        self._generators, self._workers, self._engine = self.cast.generators, self.cast.workers, self.cast.processes
         self._assigned: dict[str, list[int]] = {}
         self._roles: dict[str, dict[str, Any]] = {}
         self._committed: dict[int, int] = {}
@@ -99,12 +96,10 @@ class Life:
         deadline = scenario.deadline_ns or plan.stop_ns + GRACE_NS
         self._deadline = time.monotonic() + deadline / S_NS
         self._t0 = 0
-        self._generators = [f"generator.{i}" for i in range(scenario.workload.producers)]
-        self._workers = [f"worker.{i}" for i in range(scenario.engine.parallelism)]
 
     def rows(self, name: str) -> Path:
-        """The side file of a process."""
-        return self.directory / f"{name}.rows"
+        """A side file."""
+        return self.cast.rows(name)
 
     def go(self) -> Ending:
         """Runs it.
@@ -134,78 +129,27 @@ class Life:
     def _prepare(self) -> None:
         began = time.monotonic()
         self._progress("starting the processes", None)
-        self._spawn()
+        self.cast.start(self.poison)
         backlog = self.plan.backlog
         if backlog:
             self._preload()
-        for name in [*self._generators, "collector", *self._workers]:
+        for name in [*self._generators, "collector", *self._engine]:
             self._roles[name] = self._report(name, "ready")
+        self.cast.engine.accept(self.scenario, self.directory)
         self._timing["ready_s"] = time.monotonic() - began
         joined = time.monotonic()
-        for name in self._workers:
+        for name in self._engine:
             self._parts[name].order("join")
         self._until(self._all_assigned, _READY_S, "assigning every partition to a worker")
         self._timing["assign_s"] = time.monotonic() - joined
-        parts: dict[str, Part] = {
-            name: process_part(process.pid, self._slots[name]) for name, process in self._parts.items()
-        }
+        parts = {name: process_part(process.pid, self._slots.get(name)) for name, process in self._parts.items()}
+        for name in self._workers:
+            parts.setdefault(name, counted_part(self._slots[name]))
         parts["broker"] = Part(self.broker.pid, lambda wakeups: self.broker.threads(wakeups=wakeups))
         self.sampler = Sampler(parts)
         self._t0 = math.ceil((time.time_ns() + _LEAD_NS) / MS_NS) * MS_NS
         for process in self._parts.values():
             process.order("start", t0_ns=self._t0)
-
-    def _spawn(self) -> None:
-        scenario, plan, broker = self.scenario, self.plan, self.broker
-        partitions, n = scenario.broker.partitions, len(plan.due)
-        np.save(self.directory / "schedule.npy", plan.due)
-        np.save(self.directory / "partition.npy", plan.partition)
-        topic_in, topic_out = self.topics
-        sink = settings.producer(broker.bootstrap, scenario.broker.producer)
-        source = settings.consumer(broker.bootstrap, scenario.broker.consumer, topic_in) | broker.client_overrides()
-        text = resolved(scenario)
-        for i, name in enumerate(self._generators):
-            own = len(range(i, n, len(self._generators)))
-            self._start(
-                name,
-                "real.generator",
-                Rows(self.rows(name), GENERATOR_ROW, own, create=True),
-                Gen.PART + partitions,
-                {"index": i, "topic": topic_in, "scenario": text, "producer": sink, "poison": self.poison}
-                | {"schedule": str(self.directory / "schedule.npy")}
-                | {"partition": str(self.directory / "partition.npy"), "preload": bool(plan.backlog)},
-            )
-        self._start(
-            "collector",
-            "real.collector",
-            None,
-            Coll.PART + partitions,
-            {"topic": topic_out, "partitions": partitions, "records": n, "append_clock": broker.append_clock}
-            | {"consumer": {**source, "group.id": f"{topic_out}-collector"}},
-        )
-        commit = {
-            "enable.auto.commit": True,
-            "auto.commit.interval.ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
-        }
-        shares = range_assignment(partitions, len(self._workers))
-        for i, (name, (first, count)) in enumerate(zip(self._workers, shares, strict=True)):
-            own_partitions = None if broker.groups else list(range(first, first + count))
-            self._start(
-                name,
-                module_of(scenario.engine.kind),
-                Rows(self.rows(name), WORKER_ROW, n + _SPARE_ROWS, create=True),
-                Work.PART + partitions,
-                {"index": i, "topic_in": topic_in, "topic_out": topic_out, "scenario": text}
-                | {"consumer": source | commit, "producer": sink, "hold": bool(plan.backlog)}
-                | {"models": str(self.directory.parent / "models"), "row_count": n + _SPARE_ROWS}
-                | {"assignment": own_partitions},
-            )
-
-    def _start(self, name: str, module: str, _rows: Rows | None, slots: int, config: dict[str, Any]) -> None:
-        path = self.directory / f"{name}.slots"
-        self._slots[name] = Slots(path, slots, create=True)
-        shared = {"slots": str(path), "slot_count": slots, "rows": str(self.rows(name))}
-        self._parts[name] = self.supervisor.python(name, module, {**config, **shared})
 
     def _preload(self) -> None:
         began = time.monotonic()
@@ -226,11 +170,14 @@ class Life:
         self._timing["preload_s"] = time.monotonic() - began
 
     def _all_assigned(self) -> bool:
-        for name in self._workers:
+        for name in self._engine:
             while (event := self._parts[name].take("assigned")) is not None:
-                self._assigned[name] = event["partitions"]
+                worker = f"worker.{event['worker']}" if "worker" in event else name
+                self._assigned[worker] = event["partitions"]
         held = sorted(p for own in self._assigned.values() for p in own)
         partitions = self.scenario.broker.partitions
+        if ENGINE in self._assigned:  # what reads is no worker's
+            return held == list(range(partitions))
         fewest = min(len(own) for own in self._assigned.values()) if len(self._assigned) == len(self._workers) else -1
         return held == list(range(partitions)) and fewest >= min(1, partitions // len(self._workers))
 
@@ -310,7 +257,7 @@ class Life:
         """Stops in the direction of the flow: nothing is left behind by stopping a reader before its writer."""
         began = time.monotonic()
         self._progress("stopping", None)
-        for names in (self._generators, self._workers):
+        for names in (self._generators, self._engine):
             for name in names:
                 self._stop(name)
             for name in names:
@@ -343,7 +290,7 @@ class Life:
             process.expected = True
         end = time.monotonic() + _SALVAGE_S
         collector = self._slots["collector"].values
-        self._collect_done([*self._generators, *self._workers], end)
+        self._collect_done([*self._generators, *self._engine], end)
         wanted = self._count(self._workers, Work.ACKED)
         while collector[Coll.RECORDS] < wanted and time.monotonic() < end and self._parts["collector"].alive():
             time.sleep(0.02)
@@ -366,7 +313,10 @@ class Life:
                     waiting.discard(name)
 
     def _took(self, name: str, event: dict[str, Any]) -> None:
-        self._roles.setdefault(name, {})["requests"] = event["requests"]
+        if "workers" in event:
+            self._roles.update({f"worker.{i}": role for i, role in enumerate(event["workers"])})
+        else:
+            self._roles.setdefault(name, {})["requests"] = event["requests"]
         self._committed.update({int(p): at for p, at in event.get("committed", {}).items()})
 
     # -- waiting ------------------------------------------------------------------------------------------------
@@ -393,7 +343,7 @@ class Life:
 def _reason(caught: BaseException) -> str:
     if isinstance(caught, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(caught, ChildDiedError) and caught.name.startswith("worker."):
+    if isinstance(caught, ChildDiedError) and caught.name.startswith(("worker.", ENGINE)):
         return "worker-died"
     if isinstance(caught, DeadlineError):
         return "deadline"

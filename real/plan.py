@@ -14,8 +14,6 @@ from scenarios.spec import S_NS, Scenario
 
 Ints = NDArray[np.int64]
 _HERE = ("default", "this")
-#: The client library of every process of ours.
-CLIENT = "librdkafka-2"
 #: Without a deadline of its own a run may take its load, its drain and this much.
 GRACE_NS = 60 * S_NS
 
@@ -75,13 +73,9 @@ def refuse_elsewhere(scenario: Scenario) -> None:
     Raises:
         RefusedError: Naming the key.
     """
-    from real.engines import module_of
+    from real.engines import engine
 
-    module_of(scenario.engine.kind)
-    if scenario.serving.kind != "embedded":
-        raise RefusedError("serving.kind", f"{scenario.serving.kind}; real has no server yet, it scores embedded")
-    if scenario.broker.client_profile != CLIENT:
-        raise RefusedError("broker.client", f"{scenario.broker.client_profile}; real's clients are {CLIENT}")
+    engine(scenario.engine.kind).refuse(scenario)
     here = (*_HERE, socket.gethostname())
     cores = len(os.sched_getaffinity(0))
     for name, host in scenario.hosts.hosts.items():

@@ -48,7 +48,7 @@ class Process:
         self.events: list[dict[str, Any]] = []
         self.expected = False
         self.popen = popen
-        self._buffer = b""
+        self._buffer = self._stray = b""
 
     def order(self, name: str, **fields: Any) -> None:
         """Sends an order; a process that is gone takes none (its end is noticed elsewhere)."""
@@ -70,7 +70,11 @@ class Process:
         if not data:
             return False
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        self.events += [json.loads(line) for line in lines]
+        for line in lines:
+            if line.startswith(b"{"):
+                self.events.append(json.loads(line))
+            else:  # a virtual machine that crashes says so on stdout
+                self._stray = (self._stray + line + b"\n")[-_LAST_WORDS:]
         return True
 
     def take(self, event: str) -> dict[str, Any] | None:
@@ -85,15 +89,19 @@ class Process:
         return self.popen.poll() is None
 
     def last_words(self) -> str:
-        """The end of its stderr."""
+        """The end of its stderr, and of what it said on stdout that is no report."""
         try:
-            return self.log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
+            words = self.log.read_bytes()[-_LAST_WORDS:]
         except OSError:
-            return ""
+            words = b""
+        return (words + self._stray).decode(errors="replace").strip()
 
     def died(self) -> ChildDiedError:
         """Its end as an error."""
-        return ChildDiedError(self.name, self.popen.wait(), self.last_words())
+        code = self.popen.wait()
+        if self.popen.stdout is not None:
+            self.read()
+        return ChildDiedError(self.name, code, self.last_words())
 
 
 class Supervisor:
@@ -165,16 +173,22 @@ class Supervisor:
 
     def python(self, name: str, module: str, config: Mapping[str, Any]) -> Process:
         """Starts `python -m module` with a configuration (`directory` is added to it)."""
-        self._serial += 1
-        path = self.directory / f"{self._serial}-{name}.json"
-        path.write_text(json.dumps({**config, "name": name, "directory": str(self.directory)}))
         root = str(Path(__file__).resolve().parents[1])
         paths = [root, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)]
         # One thread for numerical libraries: parallelism is the engine's.
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        env = {"PYTHONPATH": os.pathsep.join(paths), **threads}
+        return self.talking(name, [sys.executable, "-m", module], config, env)
+
+    def talking(
+        self, name: str, command: Sequence[str], config: Mapping[str, Any], env: Mapping[str, str] | None = None
+    ) -> Process:
+        """Starts a command that takes orders and reports; its last argument is the configuration, with `directory`."""
+        self._serial += 1
+        path = self.directory / f"{self._serial}-{name}.json"
+        path.write_text(json.dumps({**config, "name": name, "directory": str(self.directory)}))
         # What a library leaves in the temporary folder goes with ours.
-        env = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(self.directory), **threads}
-        return self._start(name, [sys.executable, "-m", module, str(path)], env, talks=True)
+        return self._start(name, [*command, str(path)], {"TMPDIR": str(self.directory), **(env or {})}, talks=True)
 
     def _start(self, name: str, command: Sequence[str], env: Mapping[str, str], *, talks: bool) -> Process:
         self._serial += 1

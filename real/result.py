@@ -41,7 +41,7 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
     )
     counters: dict[str, Any] = {}
     if ending.begin is not None and ending.end is not None:
-        counters = Window(ending.begin, ending.end, ending.roles).counters(workload.producers, workers)
+        counters = Window(ending.begin, ending.end, ending.roles, life.cast.hosts).counters(workload.producers, workers)
     start = datetime.fromtimestamp(ending.t0_ns / 1e9, UTC)
     meta: dict[str, Any] = {
         "name": scenario.name,
@@ -50,7 +50,7 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
         "start_epoch_ms": ending.t0_ns // MS_NS,
         "scenario": resolved(scenario),
         "seed": workload.seed,
-        "versions": versions(broker.kind, broker.version),
+        "versions": {**versions(broker.kind, broker.version), **life.cast.engine.versions()},
         "fingerprint": fingerprint(),
         "calibration": None,
         "append_clock": broker.append_clock,

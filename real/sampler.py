@@ -53,6 +53,11 @@ def process_part(pid: int, slots: Slots | None = None) -> Part:
     return Part(pid, lambda wakeups: threads_of(pid, wakeups=wakeups), slots)
 
 
+def counted_part(slots: Slots) -> Part:
+    """A part that counts and has no process of its own: its threads are another's."""
+    return Part(None, lambda _wakeups: None, slots)
+
+
 def _cpu_ns(part: Part) -> int | None:
     return None if part.pid is None else process_cpu_ns(part.pid)
 

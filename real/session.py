@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from real import brokers
 from real.brokers.base import Broker
+from real.engines import engine
 from real.errors import ChildDiedError, HarnessError
 from real.life import Ending, Life, Progress
 from real.plan import Plan, plan, refuse_broker, refuse_elsewhere
@@ -139,6 +140,7 @@ class Session:
         scenario = self.adapted(scenario)
         refuse_elsewhere(scenario)
         planned = plan(scenario)
+        engine(scenario.engine.kind).prepare(self.supervisor, lambda line: self._progress(line, None))
         began = time.monotonic()
         broker = self.broker(scenario.broker)
         refuse_broker(scenario, broker.max_partitions)

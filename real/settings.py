@@ -12,6 +12,8 @@ from scenarios.spec import MS_NS, ConsumerSettings, ProducerSettings
 
 #: How often a client reports its request counts; the counts at a window's edge lie between two reports.
 STATISTICS_MS = 250
+#: A record is at most so large, for clients and topics: Crayfish's own setting.
+RECORD_BYTES = 52_428_800
 
 Config = dict[str, Any]
 
@@ -38,6 +40,7 @@ def producer(bootstrap: str, settings: ProducerSettings) -> Config:
         "max.in.flight.requests.per.connection": settings.max_in_flight,
         "acks": settings.acks,
         "compression.type": settings.compression,
+        "message.max.bytes": RECORD_BYTES,
         "message.timeout.ms": 120_000,
         "statistics.interval.ms": STATISTICS_MS,
         "queue.buffering.max.messages": 100_000,

@@ -9,7 +9,7 @@ from typing import Any
 
 from real.errors import BrokerError, HarnessError
 from real.procfs import Times, threads
-from real.settings import common
+from real.settings import RECORD_BYTES, common
 
 READY_S = 60.0
 _ANSWER_S = 0.5
@@ -76,7 +76,7 @@ class Broker(ABC):
         from confluent_kafka import KafkaException
         from confluent_kafka.cimpl import NewTopic
 
-        config = {"message.timestamp.type": "LogAppendTime"}
+        config = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(RECORD_BYTES)}
         topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config) for name in names]
         for name, future in self._admin().create_topics(topics, operation_timeout=30).items():
             try:

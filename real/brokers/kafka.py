@@ -33,7 +33,7 @@ _STOP_S = 10.0
 
 def make(settings: spec.Broker, supervisor: Supervisor, say: Callable[[str], None]) -> Broker:
     """See `real.brokers.make`."""
-    java()
+    _java()
     return Kafka(settings, supervisor, say)
 
 
@@ -101,7 +101,7 @@ class Kafka(Broker):
         config = folder / "server.properties"
         settings = properties(self._settings, folder / "data", self._port, controller_port)
         config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        base = [java(), *JVM_OPTIONS, *_OBSERVABLE, *_LOGGING, "-cp", f"{lib}{os.sep}*"]
+        base = [_java(), *JVM_OPTIONS, *_OBSERVABLE, *_LOGGING, "-cp", f"{lib}{os.sep}*"]
         storage = [*base, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config)]
         surely(lambda: self._supervisor.run("broker-format", storage, _FORMAT_S))
         self._process = self._supervisor.spawn("broker", [*base, "kafka.Kafka", str(config)])
@@ -114,6 +114,10 @@ class Kafka(Broker):
             self._supervisor.stop([self._process], grace_s=_STOP_S)
             self._process = None
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _java() -> str:
+    return java("broker.kind", "kafka", "; --broker mock needs none")
 
 
 def _cluster_id() -> str:

@@ -120,6 +120,16 @@ def test_last_words_are_told() -> None:
     assert (caught.value.name, caught.value.code) == ("talker", 1)
 
 
+def test_what_is_no_report_is_last_words() -> None:
+    speech = """import os; os.write(1, b'{"event": "ready"}\\n# A fatal error\\n'); os.write(2, b'oh\\n'); os.abort()"""
+    with Supervisor() as supervisor:
+        process = supervisor.talking("talker", [sys.executable, "-c", speech], {})
+        with pytest.raises(ChildDiedError, match=r"(?s)signal 6.*oh.*# A fatal error"):
+            watch(supervisor)
+        assert process.take("ready") == {"event": "ready"}
+        supervisor.stop([process])
+
+
 def test_a_process_that_does_not_stop_is_killed() -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     with Supervisor() as supervisor:

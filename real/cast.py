@@ -1,0 +1,131 @@
+"""Who plays in a run: its processes and workers, what each is told, and how each is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real import settings
+from real.brokers.base import Broker
+from real.engines import engine
+from real.plan import Plan
+from real.processes import Process, Supervisor
+from real.wire import GENERATOR_ROW, WORKER_ROW, Coll, Gen, Rows, Slots, Work
+from scenarios.assignment import range_assignment
+from scenarios.load import resolved
+from scenarios.spec import Scenario
+
+#: The process of an engine that has all workers in one.
+ENGINE = "engine"
+_SPARE_ROWS = 100_000
+
+
+class Cast:
+    """The processes of a run.
+
+    Attributes:
+        engine: What scores.
+        generators: Names of the load's processes.
+        workers: Names of the scoring tasks.
+        processes: Names of the engine's processes: the workers' own, or the one that has them all.
+        hosts: Worker -> process, where that has others too.
+        parts: Name -> process, once started.
+        slots: Process or worker -> its counters.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        plan: Plan,
+        supervisor: Supervisor,
+        broker: Broker,
+        topics: tuple[str, str],
+        directory: Path,
+    ) -> None:
+        self.scenario, self.plan, self.supervisor, self.broker = scenario, plan, supervisor, broker
+        self.topics, self.directory = topics, directory
+        self.engine = engine(scenario.engine.kind)
+        self.generators = [f"generator.{i}" for i in range(scenario.workload.producers)]
+        self.workers = [f"worker.{i}" for i in range(scenario.engine.parallelism)]
+        self.processes = [ENGINE] if self.engine.shared else self.workers
+        self.hosts = dict.fromkeys(self.workers, ENGINE) if self.engine.shared else {}
+        self.parts: dict[str, Process] = {}
+        self.slots: dict[str, Slots] = {}
+
+    def rows(self, name: str) -> Path:
+        """The side file of a process or worker."""
+        return self.directory / f"{name}.rows"
+
+    def start(self, poison: Sequence[int]) -> None:
+        """Starts them all; `poison` as in `Session.run`."""
+        np.save(self.directory / "schedule.npy", self.plan.due)
+        np.save(self.directory / "partition.npy", self.plan.partition)
+        self._load(poison)
+        self._collector()
+        self._engine()
+
+    def _load(self, poison: Sequence[int]) -> None:
+        scenario, n = self.scenario, len(self.plan.due)
+        sink = settings.producer(self.broker.bootstrap, scenario.broker.producer)
+        common = {
+            "topic": self.topics[0],
+            "scenario": resolved(scenario),
+            "producer": sink,
+            "poison": list(poison),
+            "schedule": str(self.directory / "schedule.npy"),
+            "partition": str(self.directory / "partition.npy"),
+            "preload": bool(self.plan.backlog),
+        }
+        for i, name in enumerate(self.generators):
+            own = len(range(i, n, len(self.generators)))
+            Rows(self.rows(name), GENERATOR_ROW, own, create=True)
+            counted = self._counted(name, Gen.PART)
+            self.parts[name] = self.supervisor.python(name, "real.generator", {**common, **counted, "index": i})
+
+    def _collector(self) -> None:
+        scenario, broker, topic = self.scenario, self.broker, self.topics[1]
+        source = settings.consumer(broker.bootstrap, scenario.broker.consumer, f"{topic}-collector")
+        config = {
+            "topic": topic,
+            "partitions": scenario.broker.partitions,
+            "records": len(self.plan.due),
+            "append_clock": broker.append_clock,
+            "consumer": {**source, **broker.client_overrides()},
+            **self._counted("collector", Coll.PART),
+        }
+        self.parts["collector"] = self.supervisor.python("collector", "real.collector", config)
+
+    def _engine(self) -> None:
+        scenario, (topic_in, topic_out) = self.scenario, self.topics
+        partitions, count = scenario.broker.partitions, len(self.plan.due) + _SPARE_ROWS
+        common = {
+            "topic_in": topic_in,
+            "topic_out": topic_out,
+            "partitions": partitions,
+            "scenario": resolved(scenario),
+            "hold": bool(self.plan.backlog),
+            "models": str(self.directory.parent / "models"),
+            "row_count": count,
+            **self.engine.config(scenario, self.broker, topic_in, self.directory),
+        }
+        workers = []
+        shares = range_assignment(partitions, len(self.workers))
+        for i, (name, (first, size)) in enumerate(zip(self.workers, shares, strict=True)):
+            Rows(self.rows(name), WORKER_ROW, count, create=True)
+            own = None if self.broker.groups else list(range(first, first + size))
+            workers.append({"index": i, "assignment": own, **self._counted(name, Work.PART)})
+        if self.engine.shared:
+            told: list[dict[str, Any]] = [{"workers": workers}]
+        else:
+            told = workers
+        for name, each in zip(self.processes, told, strict=True):
+            self.parts[name] = self.engine.start(self.supervisor, name, {**common, **each})
+
+    def _counted(self, name: str, first_part: int) -> dict[str, Any]:
+        """Makes counters; what their owner is told of them and of its side file."""
+        path, count = self.directory / f"{name}.slots", first_part + self.scenario.broker.partitions
+        self.slots[name] = Slots(path, count, create=True)
+        return {"slots": str(path), "slot_count": count, "rows": str(self.rows(name))}

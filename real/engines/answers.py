@@ -1,0 +1,88 @@
+"""Before a run is accepted: an engine's answers to trial inputs against the model's reference.
+
+An engine in another language answers 64 inputs through the very code that a record passes: parse, score, encode.  Its
+outputs, read back as a consumer would, must repeat the input, and their predictions agree with the reference, relative
+to the largest, within `TOLERANCE`.  The inputs are of different strength, so that their answers differ by a hundred
+times as much: a wrong but constant answer does not pass.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.payload import decode_output, encode_input, parse_input
+from models.zoo import inputs, reference
+from real.errors import HarnessError
+from scenarios.spec import Scenario
+
+INPUTS = 64
+TOLERANCE = 1e-4
+_SPREAD = 100 * TOLERANCE
+_LENGTH = struct.Struct(">I")
+
+Floats = NDArray[np.float32]
+
+
+def trial_inputs(scenario: Scenario) -> Floats:
+    """(64, *input_shape): test inputs, each of its own strength between 0 and 2."""
+    x = inputs(scenario.model.name, INPUTS, scenario.workload.seed)
+    strength = np.linspace(0.0, 2.0, INPUTS, dtype=np.float32)
+    scaled: Floats = x * strength.reshape(-1, *[1] * (x.ndim - 1))
+    return scaled
+
+
+def write_frames(path: Path, frames: Iterable[bytes]) -> None:
+    """Payloads of the trial, each after its length."""
+    path.write_bytes(b"".join(_LENGTH.pack(len(each)) + each for each in frames))
+
+
+def read_frames(path: Path) -> list[bytes]:
+    """What `write_frames` wrote, or an engine."""
+    data, at, frames = path.read_bytes(), 0, []
+    while at < len(data):
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + size
+        frames.append(data[at - size : at])
+    return frames
+
+
+def write_trial(path: Path, scenario: Scenario) -> None:
+    """The trial's input records, one point each."""
+    fmt = scenario.workload.payload.format
+    write_frames(path, [encode_input(fmt, point[None]) for point in trial_inputs(scenario)])
+
+
+def check_answers(path: Path, scenario: Scenario, workers: int) -> None:
+    """Compares the outputs of every worker, one after the other in the file.
+
+    Raises:
+        HarnessError: An answer is missing, or is not the model's.
+    """
+    frames = read_frames(path)
+    if len(frames) != workers * INPUTS:
+        raise HarnessError(f"the engine answered {len(frames)} trial inputs of {workers * INPUTS}")
+    fmt, x = scenario.workload.payload.format, trial_inputs(scenario)
+    expected = reference(scenario.model.name, scenario.workload.seed, x)
+    scale = float(np.abs(expected).max())
+    if scale and float(np.ptp(expected, axis=0).max()) < _SPREAD * scale:
+        raise HarnessError(f"the trial inputs tell nothing: their answers differ by less than {_SPREAD:g}")
+    for w in range(workers):
+        for i, frame in enumerate(frames[w * INPUTS : (w + 1) * INPUTS]):
+            output = decode_output(fmt, frame)
+            source = parse_input(fmt, encode_input(fmt, x[i : i + 1]))
+            if output.created_ms != source.created_ms or not np.array_equal(output.values, source.values):
+                raise HarnessError(f"worker {w}: the output of trial input {i} does not repeat its input")
+            assert output.prediction is not None
+            if output.prediction.shape != (1, expected.shape[1]):
+                raise HarnessError(f"worker {w}: a prediction of shape {output.prediction.shape} for trial input {i}")
+            error = float(np.abs(output.prediction[0] - expected[i]).max())
+            if not error <= TOLERANCE * scale:
+                raise HarnessError(
+                    f"worker {w}: the answer to trial input {i} is off by {error:.3g}, more than {TOLERANCE:g} of "
+                    f"{scale:.3g}: the engine's runtime does not compute this model"
+                )

@@ -1,0 +1,58 @@
+"""Flink: a cluster within one JVM (`real/jvm/flink`), `parallelism` scoring tasks.
+
+Chained, a task reads, scores and writes on one thread, and polls on another.  Else sources decode, scoring tasks score
+and sinks encode, each a task of its own; records go from one to the next in rotation.  Offsets are committed with
+checkpoints, every `commit_interval` (at least once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from real.brokers.base import Broker
+from real.engines.jvm import JvmEngine
+from real.errors import RefusedError
+from scenarios.spec import MS_NS, Scenario
+
+#: Network memory: so many buffers a channel, as many again, and not less than Flink's own least.
+_BUFFERS_A_CHANNEL, _LEAST_MIB = 8, 64
+_SMALLEST_BUFFER = 4096
+
+
+class Flink(JvmEngine):
+    """See the module."""
+
+    def refuse(self, scenario: Scenario) -> None:
+        """See `Engine.refuse`."""
+        super().refuse(scenario)
+        engine = scenario.engine
+        if engine.chained:
+            return
+        if engine.buffer_capacity is not None:
+            raise RefusedError("engine.buffer_capacity", "Flink has as many records under way as its buffers hold")
+        if engine.buffer_timeout_ns % MS_NS:
+            raise RefusedError("engine.buffer_timeout", "Flink knows whole milliseconds")
+        size = engine.buffer_bytes
+        if size < _SMALLEST_BUFFER or size & (size - 1):
+            raise RefusedError("engine.buffer_bytes", f"{size}; Flink's are a power of two from {_SMALLEST_BUFFER} on")
+
+    def config(self, scenario: Scenario, broker: Broker, topic_in: str, directory: Path) -> Mapping[str, Any]:
+        """See `Engine.config`."""
+        engine, partitions = scenario.engine, scenario.broker.partitions
+        sources, sinks = engine.source_parallelism or partitions, engine.sink_parallelism or partitions
+        channels = 0 if engine.chained else engine.parallelism * (sources + sinks)
+        network = 2 * _BUFFERS_A_CHANNEL * channels * engine.buffer_bytes >> 20
+        return {
+            **super().config(scenario, broker, topic_in, directory),
+            "chained": engine.chained,
+            "source_parallelism": sources,
+            "sink_parallelism": sinks,
+            "buffer_timeout_ms": engine.buffer_timeout_ns // MS_NS,
+            "buffer_bytes": engine.buffer_bytes,
+            "network_mib": max(_LEAST_MIB, network),
+        }
+
+
+ENGINE = Flink("flink", "flink", "weir.flink.Main", ("flink-streaming-java", "flink-connector-kafka"))

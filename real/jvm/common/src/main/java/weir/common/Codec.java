@@ -1,0 +1,19 @@
+package weir.common;
+
+/** A payload format: Crayfish's JSON, or the binary one. An output repeats the whole input and adds the prediction. */
+public interface Codec {
+    /** Parses an input. */
+    Message parse(byte[] data) throws PayloadException;
+
+    /** The output record of an input and its prediction, of all points one after the other. */
+    byte[] encode(Message message, float[] prediction);
+
+    /** The codec of a format. */
+    static Codec of(String format) {
+        return switch (format) {
+            case "json" -> new JsonCodec();
+            case "binary" -> new BinaryCodec();
+            default -> throw new IllegalArgumentException("no payload format " + format);
+        };
+    }
+}

@@ -1,0 +1,15 @@
+package weir.common;
+
+/**
+ * A parsed input.
+ *
+ * @param values Of all points, one after the other.
+ * @param points Model inputs in the record.
+ * @param created Epoch milliseconds.
+ * @param body What the output repeats: the values' text (JSON), or the payload (binary).
+ */
+public record Message(float[] values, int points, long created, Object body) {
+    int width() {
+        return values.length / points;
+    }
+}

@@ -1,0 +1,207 @@
+package weir.common;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * One scoring task: its model, counters, side file and threads.
+ *
+ * <p>An engine tells it of each step of a record. Where one thread does them all, its CPU is charged to sections: what
+ * lies between a record's end and the next one's begin is the engine's own loop, its poll.
+ */
+public final class Worker {
+    private static final int WORDS = 20; // failures told on stderr
+
+    private final Control control;
+    private final int index;
+    private final Side side;
+    private final Codec codec;
+    private final Scorer scorer;
+    private final Requests requests = new Requests();
+    private long mark;
+    private int told;
+    private volatile long app;
+    private volatile long client;
+    private volatile long fetching;
+
+    /** Loads the model. */
+    public Worker(Control control, Map<String, Object> own) throws Exception {
+        this.control = control;
+        index = Math.toIntExact((Long) own.get("index"));
+        side = new Side((String) own.get("slots"), (String) own.get("rows"));
+        codec = Codec.of(control.get("format"));
+        scorer = Scorer.of(control.get("runtime"), control.get("model"));
+    }
+
+    /** The output of an input, no stamp taken and nothing counted. */
+    byte[] answer(byte[] data) throws Exception {
+        Message message = codec.parse(data);
+        return codec.encode(message, scorer.score(message.values(), message.points()));
+    }
+
+    /** This thread is the task's own: its CPU is charged to sections from now on. */
+    public void enter() {
+        if (app == 0) {
+            app = Clock.thread();
+            mark = Clock.cpu();
+        }
+    }
+
+    /** Takes note of a poll; on the application thread, or (an engine with fetchers) on another. */
+    public void polled(boolean empty) {
+        side.add(Wire.POLLS, 1);
+        if (empty) {
+            side.add(Wire.POLLS_EMPTY, 1);
+        }
+    }
+
+    /** This thread polls for the task, and does nothing else. */
+    public void fetcher() {
+        if (fetching == 0) {
+            fetching = Clock.thread();
+        }
+    }
+
+    /** Charges this thread's CPU since the section before to a section; on the application thread. */
+    public void section(int slot) {
+        long now = Clock.cpu();
+        side.add(slot, now - mark);
+        mark = now;
+    }
+
+    /** Whether a record is one of the run's; else it is only counted. */
+    public boolean ours(byte[] own) {
+        if (own != null && own.length == Wire.INPUT_HEADER) {
+            return true;
+        }
+        side.add(Wire.ALIEN, 1);
+        return false;
+    }
+
+    /** Takes note of a record. */
+    public void took(int partition, int bytes) {
+        side.add(Wire.RECORDS, 1);
+        side.add(Wire.BYTES_IN, bytes);
+        side.add(Wire.PART + partition, bytes);
+    }
+
+    /** Takes note of a record that cannot be parsed. */
+    public void bad(Stamps of, String why) {
+        side.add(Wire.BAD, 1);
+        side.row(of.sequence(), of.poll(), of.fetched(), -1, -1, Wire.OUT_BAD);
+        tell("record " + of.sequence() + " cannot be parsed: " + why);
+    }
+
+    /** Scores a record; null where that fails, which is the record's failure, counted as such. */
+    public Scored score(Stamps of, float[] values, int points) {
+        long begin = now();
+        float[] prediction;
+        try {
+            prediction = scorer.score(values, points);
+        } catch (Exception error) {
+            side.add(Wire.FAILED, 1);
+            side.row(of.sequence(), of.poll(), of.fetched(), begin, now(), Wire.OUT_FAILED);
+            tell("record " + of.sequence() + " cannot be scored: " + error);
+            return null;
+        }
+        long end = now();
+        side.add(Wire.POINTS, points);
+        int row = side.row(of.sequence(), of.poll(), of.fetched(), begin, end, Wire.OUT_PRODUCED);
+        return new Scored(prediction, begin, end, row);
+    }
+
+    /**
+     * An answer.
+     *
+     * @param row Where it stands in the side file, for {@link #produced} and {@link #acknowledged}.
+     */
+    public record Scored(float[] prediction, long begin, long end, int row) {}
+
+    /** Stamps an output as handed to the client. */
+    public void produced(int row, int bytes) {
+        side.add(Wire.BYTES_OUT, bytes);
+        side.stamp(row, Wire.PRODUCED_AT, now());
+    }
+
+    /**
+     * The broker answered, on the client's thread.
+     *
+     * @param ownClient Whether that client is this worker's alone.
+     */
+    public void acknowledged(int ofRow, Exception error, boolean ownClient) {
+        if (error != null) {
+            side.add(Wire.REFUSED, 1);
+            tell("the broker refused an output: " + error);
+            return;
+        }
+        side.stamp(ofRow, Wire.ACKED_AT, now());
+        side.add(Wire.ACKED, 1);
+        if (ownClient && client == 0) {
+            client = Clock.thread();
+        }
+    }
+
+    /** Its number. */
+    public int index() {
+        return index;
+    }
+
+    /** The payload format, for the thread that asks. */
+    public Codec codec() {
+        return codec;
+    }
+
+    /** Nanoseconds since the run's start. */
+    public long now() {
+        return Clock.now() - control.t0();
+    }
+
+    /** The requests its clients sent. */
+    public Requests requests() {
+        return requests;
+    }
+
+    /** What it says at the end: its threads and requests. */
+    public Map<String, Object> role() {
+        Map<String, Object> role = new LinkedHashMap<>();
+        role.put("app", threads(app));
+        role.put("consumer", threads(fetching)); // none: the Java client fetches on the application thread
+        role.put("producer", threads(client));
+        role.put("requests", requests.samples());
+        return role;
+    }
+
+    private static long[] threads(long number) {
+        return number == 0 ? new long[0] : new long[] {number};
+    }
+
+    /** Outputs without an answer of the broker. */
+    public long outstanding() {
+        long handled = side.get(Wire.RECORDS) - side.get(Wire.BAD) - side.get(Wire.FAILED);
+        return handled - side.get(Wire.ACKED) - side.get(Wire.REFUSED);
+    }
+
+    /** Closes the model. */
+    public void close() throws Exception {
+        scorer.close();
+    }
+
+    private synchronized void tell(String line) {
+        if (told < WORDS) {
+            told++;
+            System.err.println(line);
+        }
+    }
+
+    /** All workers of a configuration. */
+    @SuppressWarnings("unchecked")
+    public static Worker[] all(Control control) throws Exception {
+        List<Object> own = control.get("workers");
+        Worker[] workers = new Worker[own.size()];
+        for (int i = 0; i < workers.length; i++) {
+            workers[i] = new Worker(control, (Map<String, Object>) own.get(i));
+        }
+        return workers;
+    }
+}

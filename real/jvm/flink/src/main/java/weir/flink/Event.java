@@ -1,0 +1,73 @@
+package weir.flink;
+
+import weir.common.Message;
+import weir.common.Stamps;
+
+/** A record on its way through the job: what the source decoded, then also what the scoring task answered. */
+public final class Event {
+    /** Stamps of the input. */
+    public long sequence;
+
+    public long created;
+    public long sent;
+    public long appended;
+    public long fetched;
+    public long poll;
+
+    /** Where it came from, and its size. */
+    public int partition;
+
+    public int bytes;
+
+    /** Why it cannot be parsed; null where it can. */
+    public String bad;
+
+    /** The input: its values, and what the output repeats of it. */
+    public int points;
+
+    public long stamp;
+    public float[] values;
+    public String text;
+    public byte[] payload;
+
+    /** The answer. */
+    public float[] prediction;
+
+    public int worker;
+    public int row;
+    public long begin;
+    public long end;
+
+    /** For Flink. */
+    public Event() {}
+
+    Event(Stamps stamps, int partition, int bytes) {
+        sequence = stamps.sequence();
+        created = stamps.created();
+        sent = stamps.sent();
+        appended = stamps.appended();
+        fetched = stamps.fetched();
+        poll = stamps.poll();
+        this.partition = partition;
+        this.bytes = bytes;
+    }
+
+    Stamps stamps() {
+        return new Stamps(sequence, created, sent, appended, fetched, poll);
+    }
+
+    void input(Message message) {
+        points = message.points();
+        stamp = message.created();
+        values = message.values();
+        if (message.body() instanceof String body) {
+            text = body;
+        } else {
+            payload = (byte[]) message.body();
+        }
+    }
+
+    Message message() {
+        return new Message(values, points, stamp, text == null ? payload : text);
+    }
+}

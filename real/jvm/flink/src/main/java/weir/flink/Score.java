@@ -1,0 +1,49 @@
+package weir.flink;
+
+import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.streaming.api.functions.ProcessFunction;
+import org.apache.flink.util.Collector;
+import weir.common.Wire;
+import weir.common.Worker;
+
+/** Scores a record: the scoring task. */
+public final class Score extends ProcessFunction<Event, Event> {
+    private static final long serialVersionUID = 1;
+    private static final ThreadLocal<Worker> OWN = new ThreadLocal<>();
+
+    private transient Worker worker;
+
+    /** The worker of this thread; null where it is a source's or a sink's alone. */
+    static Worker onThisThread() {
+        return OWN.get();
+    }
+
+    @Override
+    public void open(OpenContext context) {
+        worker = Job.workers[getRuntimeContext().getTaskInfo().getIndexOfThisSubtask()];
+        OWN.set(worker);
+        worker.enter();
+    }
+
+    @Override
+    public void processElement(Event event, Context context, Collector<Event> out) {
+        worker.section(Job.chained ? Wire.DECODE_CPU : Wire.POLL_CPU);
+        worker.took(event.partition, event.bytes);
+        if (event.bad != null) {
+            worker.bad(event.stamps(), event.bad);
+            return;
+        }
+        Worker.Scored scored = worker.score(event.stamps(), event.values, event.points);
+        worker.section(Wire.SCORE_CPU);
+        if (scored == null) {
+            return;
+        }
+        event.prediction = scored.prediction();
+        event.begin = scored.begin();
+        event.end = scored.end();
+        event.row = scored.row();
+        event.worker = worker.index();
+        out.collect(event);
+        worker.section(Wire.PRODUCE_CPU);
+    }
+}
