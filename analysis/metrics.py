@@ -40,6 +40,8 @@ FINE_CLOCK_BELOW_MS = 5.0
 #: A drain's rate is read between these fractions of its outputs: neither start-up nor the last poll counts.
 DRAIN_FROM, DRAIN_TO = 0.1, 0.9
 _FEWEST_DRAINED = 20
+#: Outcomes of records that the pipeline turned away or answered too late.
+REFUSED = ("dropped_no_model", "dropped_queue", "rejected", "expired")
 LATENCY_CLOCKS = {"append": "out_appended", "acked": "acked"}
 
 
@@ -94,6 +96,8 @@ def metrics(
     result |= _cpu(counters or {})
     counts = accounting(records)
     result["loss"] = counts["lost"] / counts["sent"] if counts["sent"] else None
+    refused = sum(counts[term] for term in REFUSED)
+    result["refused"] = refused / counts["sent"] if counts["sent"] else None
     return result
 
 

@@ -25,6 +25,7 @@ RUN_METRICS = {
     "cpu_us_per_record_engine": "engine CPU us/record",
     "cpu_us_per_record_collector": "collector CPU us/record",
     "loss": "loss",
+    "refused": "refused",
 }
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "p999")
 #: Metric -> heading, for a line of a sweep.

@@ -77,6 +77,7 @@ def _all() -> dict[str, MetricName]:
         MetricName("offered", "/s", "offered_per_s", upper=False),
         MetricName("achieved", "/s", "achieved_per_s", upper=False),
         MetricName("loss", "", "loss"),
+        MetricName("refused", "", "refused"),
         MetricName("lag_slope", "/s", "lag_slope_per_s"),
         MetricName("lag_max", "", "lag_max"),
         MetricName("generator_lag_p99", "ms", "generator_lag_ms_p99"),

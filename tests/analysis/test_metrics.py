@@ -70,6 +70,14 @@ def test_by_hand() -> None:
     assert metrics(FOUR, pd.DataFrame(_four()), counters) == m
 
 
+def test_what_was_turned_away_is_a_share_of_what_was_sent() -> None:
+    r = _four()
+    r["outcome"][:] = [OUTCOMES.index(w) for w in ("scored", "dropped_queue", "expired", "failed", "rejected")]
+    m = metrics(FOUR, r)
+    assert m["refused"] == pytest.approx(3 / 5)
+    assert m["loss"] == 0.0
+
+
 def test_stages_by_hand() -> None:
     stages = stage_ms(FOUR, _four())
     assert stages["created-sent"] == 2.0
