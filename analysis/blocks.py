@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.columns import OUTCOMES
 from analysis.difference import Estimate
-from analysis.metrics import DRAIN_FROM, DRAIN_TO, LATENCY_CLOCKS, PERCENTILES
-from analysis.records import Columns, outcome_codes
+from analysis.metrics import DRAIN_FROM, DRAIN_TO, LATENCY_CLOCKS, PERCENTILES, SHARES, accounted, ended
+from analysis.records import Columns
 from analysis.window import in_window, window_ns
 from scenarios.spec import MS_NS, S_NS, Scenario
 
@@ -153,8 +152,9 @@ def _blocked(scenario: Scenario, records: Columns, blocks: int) -> Blocked:
     known = inside & (sent >= 0)
     _distribution(found, "generator_lag_ms_", block[known], (sent[known] - created[known]) / MS_NS, blocks)
     if inside.any():
-        lost = outcome_codes(records["outcome"])[inside] == OUTCOMES.index("lost")
-        found.means["loss"] = _sums(block[inside], lost.astype(np.float64), blocks)
+        of = accounted(scenario, records)
+        for name in SHARES:
+            found.means[name] = _sums(block[of], ended(records, name)[of].astype(np.float64), blocks)
     within = (sent >= begin) & (sent < end)
     out = np.asarray(records["out_appended"])
     if inside.any():

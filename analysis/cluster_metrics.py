@@ -1,6 +1,7 @@
 """What a run of a cluster comes to: violations, utilities and drops, by job and minute and altogether.
 
-A request belongs to the minute it arrived in, and violates its job's objective L if it was dropped or took longer.
+A request belongs to the minute it arrived in, and violates its job's objective L if it was dropped or took longer.  One
+that was still on its way when a real run ended violates it, too, and counts as infinitely late, but not as dropped.
 
 * violation_rate: violating share of all requests; cluster_violation_rate: of each minute the mean over jobs of their
   violating shares, of these the mean over minutes.
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from analysis.cluster import SERVED
+from analysis.cluster import DROPPED_FULL, DROPPED_RATE, SERVED
 from scenarios.cluster_spec import ClusterScenario
 
 Int64s = npt.NDArray[np.int64]
@@ -140,17 +141,19 @@ def per_job_minute(
             served = took[part][became[part] == SERVED] / 1e9
             served.sort()
             n = len(took[part])
-            drops = n - len(served)
-            late = drops + len(served) - int(np.searchsorted(served, job.slo_s, side="right"))
+            drops = int(np.count_nonzero((became[part] == DROPPED_FULL) | (became[part] == DROPPED_RATE)))
+            pending = n - len(served) - drops
+            late = n - int(np.searchsorted(served, job.slo_s, side="right"))
             worth, effective, p99_s = 1.0, 1.0, np.nan
             if n == 0 and minute >= trace_minutes:
                 worth = effective = 0.0
             if n > 0:
-                worth = utility(_p99(served, drops), job.slo_s, scenario.utility)
+                worth = utility(_p99(served, drops + pending), job.slo_s, scenario.utility)
                 effective = 0.0
             if len(served):
                 p99_s = _p99(served, 0)
-                effective = (1.0 - penalty(drops / n)) * utility(p99_s, job.slo_s, scenario.utility)
+                worst_s = _p99(served, pending)
+                effective = (1.0 - penalty(drops / n)) * utility(worst_s, job.slo_s, scenario.utility)
             rows.append((number, minute, n, drops, late, p99_s, worth, effective, replicas[minute]))
     names = (
         "job",
@@ -170,12 +173,12 @@ def per_job_minute(
     }
 
 
-def _p99(ordered: Floats, dropped: int) -> float:
+def _p99(ordered: Floats, infinite: int) -> float:
     """The 99th percentile, linearly interpolated, of ordered latencies and so many infinite ones."""
     n = len(ordered)
-    place = 0.99 * (n + dropped - 1)
+    place = 0.99 * (n + infinite - 1)
     low = int(place)
-    at = [float(ordered[k]) if k < n else _DROPPED_S for k in (low, min(low + 1, n + dropped - 1))]
+    at = [float(ordered[k]) if k < n else _DROPPED_S for k in (low, min(low + 1, n + infinite - 1))]
     return at[0] + (at[1] - at[0]) * (place - low)
 
 

@@ -1,8 +1,8 @@
 """The metrics of a run, by the names of run.json.
 
 Metrics are of the records created in the window [warm-up, warm-up + duration) of `analysis.window`, a backlog's records
-apart.  Latency runs from `created`, the scheduled send time, so that a generator that falls behind makes it longer and
-not shorter.
+apart (where there are no others, the shares of outcomes are the backlog's).  Latency runs from `created`, the scheduled
+send time, so that a generator that falls behind makes it longer and not shorter.
 A percentile is given only where ten records lie beyond it (p99 from 1,000 records, p99.9 from 10,000), else None.
 """
 
@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import stats
-from analysis.accounting import accounting
-from analysis.columns import STAMP_COLUMNS
+from analysis.columns import OUTCOME_COLUMN, OUTCOMES, STAMP_COLUMNS
 from analysis.lag import lag_series
-from analysis.records import Columns, chosen
+from analysis.records import Columns, chosen, outcome_codes
 from analysis.window import in_window, settled, window_ns
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import MS_NS, S_NS, Bound, Scenario
@@ -42,6 +41,8 @@ DRAIN_FROM, DRAIN_TO = 0.1, 0.9
 _FEWEST_DRAINED = 20
 #: Outcomes of records that the pipeline turned away or answered too late.
 REFUSED = ("dropped_no_model", "dropped_queue", "rejected", "expired")
+#: Metric -> the outcomes that it is the share of, of the records that were sent.
+SHARES: dict[str, tuple[str, ...]] = {"loss": ("lost",), "refused": REFUSED}
 LATENCY_CLOCKS = {"append": "out_appended", "acked": "acked"}
 
 
@@ -94,11 +95,29 @@ def metrics(
     late_ms = (chosen(sent, known) - chosen(created, known)) / MS_NS
     result["generator_lag_ms_p99"] = _distribution("", late_ms, ("p99",))["p99"]
     result |= _cpu(counters or {})
-    counts = accounting(records)
-    result["loss"] = counts["lost"] / counts["sent"] if counts["sent"] else None
-    refused = sum(counts[term] for term in REFUSED)
-    result["refused"] = refused / counts["sent"] if counts["sent"] else None
+    codes = chosen(outcome_codes(records[OUTCOME_COLUMN]), accounted(scenario, records))
+    for name, words in SHARES.items():
+        result[name] = float(np.isin(codes, _codes(words)).mean()) if len(codes) else None
     return result
+
+
+def accounted(scenario: Scenario, records: Columns) -> NDArray[np.bool_]:
+    """Which records the shares are of: those of the window that were sent; a backlog's where nothing else was."""
+    inside = in_window(scenario, records)
+    if not inside.any() and scenario.workload.backlog_records:
+        inside = np.asarray(records["sequence"]) < scenario.workload.backlog_records
+    result: NDArray[np.bool_] = inside & (np.asarray(records["sent"]) >= 0)
+    return result
+
+
+def ended(records: Columns, name: str) -> NDArray[np.bool_]:
+    """Which records count as `loss`, or as another metric of `SHARES`."""
+    result: NDArray[np.bool_] = np.isin(outcome_codes(records[OUTCOME_COLUMN]), _codes(SHARES[name]))
+    return result
+
+
+def _codes(words: Sequence[str]) -> list[int]:
+    return [OUTCOMES.index(word) for word in words]
 
 
 def window_lag(scenario: Scenario, records: Columns) -> tuple[Ints, Ints]:

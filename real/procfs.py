@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CPU_CLOCK = 2  # of a process, by the scheduler: CPUCLOCK_SCHED of the kernel
@@ -46,6 +47,12 @@ def threads(pid: int, *, wakeups: bool = True) -> dict[int, Times]:
             continue  # ended meanwhile
         found[int(name)] = Times(int(cpu), int(wait), slept)
     return found
+
+
+def available_bytes() -> int:
+    """Memory that may be had without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def total(times: dict[int, Times]) -> Times:

@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis.runs import new_run_id, read_run
 from analysis.search import prefilled
-from real.errors import HarnessError
+from real.errors import HarnessError, RefusedError
 from real.session import Session
 from scenarios.load import resolved
 from scenarios.spec import MS_NS, Arrival, Scenario
@@ -123,14 +123,22 @@ def profile(
 
     Returns:
         The profile's folder: one full run a subfolder, and profile.json.  An interrupted one keeps the runs it made.
+
+    Raises:
+        RefusedError: The engine has all workers in one process.
+        HarnessError: A run is INVALID twice.
     """
     from analysis.fingerprint import fingerprint
+    from real.engines import engine
     from real.probe import probe_host, probe_scoring
     from real.warm import WARM_S
 
     settings = base.profile
     if settings is None:
         raise ValueError("the scenario has no profile section")
+    if engine(base.engine.kind).shared:
+        # Much of what such a process does is no worker's, and a fit reads the costs from its worker.
+        raise RefusedError("engine.kind", f"{base.engine.kind}; a profile needs an engine of one process a worker")
     if broker is not None and broker != base.broker.kind:
         base = dataclasses.replace(base, broker=dataclasses.replace(base.broker, kind=broker, bootstrap=None))  # type: ignore[arg-type]
     tell = progress or (lambda _text, _share: None)

@@ -6,7 +6,6 @@ Latencies are from the scheduled instant, so that a late start is not hidden; ho
 from __future__ import annotations
 
 import asyncio
-import selectors
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from real.child import exact_timers
 from real.errors import RefusedError
+from real.loop import free_descriptors, in_loop
 from scenarios import cluster_arrivals as arrivals
 from scenarios.cluster_spec import Cluster, ClusterScenario, Job, JobModel, Load, PolicyChoice, Service
 
@@ -67,7 +66,7 @@ class Sent:
 
     Attributes:
         due: When each was to be sent.
-        sent: When it was.
+        sent: When it was; below 0 for those that never were.
         done: When the answer was there; 0 for those that failed.
         errors: How many failed, by kind.
     """
@@ -120,13 +119,13 @@ def over_http(asked: Asked, url: str, body: bytes | None, idle: int, timeout_s: 
         due, lasting_s = schedule(asked, trial)
 
         async def go(due: Int64s = due) -> tuple[Sent, int]:
-            client = HttpClient(url, body, idle)
+            client = HttpClient(url, body, idle, free_descriptors())
             try:
                 return await send_all(due, client.send, timeout_s), client.opened
             finally:
                 await client.close()
 
-        sent, opened = _in_loop(go)
+        sent, opened = in_loop(go)
         trials.append({**told(sent, asked.seed + trial, lasting_s), "connections": opened})
     return {"trace": str(asked.trace), "to": url, "trials": trials, "mean": _mean(trials)}
 
@@ -145,10 +144,13 @@ def on_pool(asked: Asked, replicas: int, service_s: float, model: str | None, ti
         The object of `--json`.
 
     Raises:
-        RefusedError: The job, the minutes or the model are none.
+        RefusedError: The job, the minutes or the model are none, or there are too many replicas.
         ScenarioError: The trace cannot be read.
         HarnessError: A replica died or did not become ready.
     """
+    from real.pool.run import refuse_too_many
+
+    refuse_too_many("--pool", replicas)
     trials = []
     for trial in range(asked.trials):
         due, lasting_s = schedule(asked, trial)
@@ -178,11 +180,14 @@ def _live(scenario: ClusterScenario, due: Int64s, *, score: bool, timeout_s: flo
             make_policy(scenario, [due]),
             lambda: provider.make("workers", scenario, supervisor, score=score),
         )
+    if lived.error is not None:
+        raise lived.error
     latency, served = lived.trail.latencies_ns[0], lived.trail.outcomes[0] == SERVED
     in_time = served & (latency <= round(timeout_s * 1e9))
-    late = int(np.count_nonzero(~in_time))
-    errors = {"timeout": late} if late else {}
-    return Sent(due, lived.routers.jobs[0].entered_ns, np.where(in_time, due + latency, 0), errors)
+    entered_ns = lived.routers.jobs[0].entered_ns
+    counts = {"timeout": ~in_time & (entered_ns >= 0), "never sent": entered_ns < 0}
+    errors = {kind: int(which.sum()) for kind, which in counts.items() if which.any()}
+    return Sent(due, entered_ns, np.where(in_time, due + latency, 0), errors)
 
 
 async def send_all(due: Int64s, send: Send, timeout_s: float) -> Sent:
@@ -229,12 +234,14 @@ def told(sent: Sent, seed: int, lasting_s: float) -> dict[str, Any]:
     """
     answered = sent.done > 0
     latencies_ms = (sent.done - sent.due)[answered] / 1e6
-    late_ms = (sent.sent - sent.due) / 1e6
+    handed_over = sent.sent >= 0
+    late_ms = (sent.sent - sent.due)[handed_over] / 1e6
     span_s = max(lasting_s, float(sent.done.max()) / 1e9 if len(sent.done) else 0.0)
     return {
         "seed": seed,
         "requests": len(sent.due),
         "answered": int(answered.sum()),
+        "unsent": int(np.count_nonzero(~handed_over)),
         "errors": sent.errors,
         "offered_per_s": len(sent.due) / lasting_s,
         "achieved_per_s": int(answered.sum()) / span_s,
@@ -260,14 +267,6 @@ def _mean(trials: list[dict[str, Any]]) -> dict[str, float | None]:
         name: None if any(trial[name] is None for trial in trials) else float(np.mean([t[name] for t in trials]))
         for name in names
     }
-
-
-def _in_loop(go: Callable[[], Any]) -> Any:
-    """Runs a coroutine in a loop whose timers are exact."""
-    exact_timers()
-    # The selector that rounds nothing up to a whole millisecond.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        return runner.run(go())
 
 
 #: Column -> heading.

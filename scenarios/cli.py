@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from scenarios.errors import ScenarioError
 
@@ -34,6 +35,30 @@ def terminate_as_interrupt() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an `OSError` inside, where a file that the user named is written, into a `ScenarioError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ScenarioError(str(path), None, None, "", f"cannot be written: {error.strerror or error}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before the work whether its result can be written; leaves no file behind and changes none.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    with writing(path):
+        place = Path(os.path.realpath(path))
+        new = not place.exists()
+        if new or place.is_file() or place.is_dir():  # a pipe is not opened twice
+            place.open("ab").close()
+        if new:
+            place.unlink()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from scenarios import cluster_schema as schema
 from scenarios import cluster_spec as spec
-from scenarios import convert
+from scenarios import convert, policy_options
 from scenarios.document import Document, Keys
 from scenarios.errors import ScenarioError
 from scenarios.fields import listed
@@ -42,6 +42,7 @@ SLO_FACTOR = 4
 
 def problems(file: schema.ClusterFile) -> Iterator[Problem]:
     """Every impossible combination in a file whose fields are each valid."""
+    yield from _options(file.policy)
     models = {*MODELS, *file.models}
     for name, model in file.models.items():
         if name not in MODELS and model.planned is None:
@@ -169,6 +170,19 @@ def to_text(scenario: spec.ClusterScenario) -> dict[str, Any]:
         "expect": convert.bounds_text(scenario.expect, CLUSTER_METRIC_NAMES),
         "sweep": {key: list(values) for key, values in scenario.sweep.items()} | {"repeats": scenario.repeats},
     }
+
+
+def _options(policy: schema.Policy) -> Iterator[Problem]:
+    allowed = policy_options.OPTIONS[policy.name]
+    for name, value in policy.options.items():
+        at: Keys = ("policy", "options", name)
+        if name not in allowed:
+            message = listed(f"the policy {policy.name} has no such option", name, sorted(allowed))
+            yield Problem(at, message, at_key=True)
+            continue
+        wrong = policy_options.problem(name, value, allowed[name])
+        if wrong:
+            yield Problem(at, f"{value!r} is {wrong}")
 
 
 def _to_model(name: str, entry: schema.JobModel) -> spec.JobModel:

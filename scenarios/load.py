@@ -25,15 +25,16 @@ from scenarios import cluster_load, convert, plan_load, rules, schema, spec
 from scenarios.cluster_spec import ClusterScenario
 from scenarios.document import ARRIVAL, Document, Keys, Place, meant, parse_value, read_file
 from scenarios.errors import ScenarioError, together
-from scenarios.fields import nearest
+from scenarios.fields import listed, nearest
 from scenarios.language import Bounds, Language
 from scenarios.messages import elsewhere, told
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.plan_spec import PlanScenario
-from scenarios.schema import sweepable
+from scenarios.schema import may_be_nothing, sweepable
 
 MAX_POINTS = 10_000  # of one sweep
 SET = "--set"
+NULLS = ("null", "Null", "NULL", "~")
 TRACE: Keys = (*ARRIVAL, "path")
 
 AnyScenario: TypeAlias = spec.Scenario | ClusterScenario | PlanScenario
@@ -195,6 +196,12 @@ def _put_set(document: Document, text: str) -> None:
         raise ScenarioError(SET, None, None, key, error.message) from None
     parts = key.split(".")
     path: Keys = ("sweep", key.partition(".")[2]) if parts[0] == "sweep" and len(parts) > 1 else tuple(parts)
+    empty = value is None and written.partition("#")[0].strip() not in NULLS
+    if empty and not may_be_nothing(path, _language(document).root):
+        raise ScenarioError(SET, None, None, key, f"has no value; write {key}=null for nothing")
+    unknown = _unknown_stage(document, path)
+    if unknown:
+        raise ScenarioError(SET, None, None, key, f"{unknown}; a new one is written stages.NAME={{...}}")
     document.put(path, value, Place(SET))
     sweep = document.data.get("sweep")
     if path[0] == "sweep" or not isinstance(sweep, dict):
@@ -203,6 +210,18 @@ def _put_set(document: Document, text: str) -> None:
         example = values[0] if isinstance(values, list) and values else None
         if swept == key or meant(tuple(swept.split(".")), example) == meant(path, value):
             del sweep[swept]
+
+
+def _unknown_stage(document: Document, path: Keys) -> str:
+    """What is wrong with a path to a setting of a stage: that there is no such stage."""
+    if path[0] != "stages" or len(path) < 3 or _language(document) is not PIPELINE:
+        return ""
+    stages = document.get(path[:1])
+    names = [str(name) for name in stages] if isinstance(stages, dict) else []
+    if path[1] in names:
+        return ""
+    message = f"no stage is called {path[1]!r}"
+    return listed(message, str(path[1]), names) if names else f"{message}; there are no stages"
 
 
 def _resolve_files(document: Document) -> None:
@@ -283,6 +302,8 @@ def _take_sweep(document: Document) -> _Sweep:
             hint = nearest(key, allowed) or elsewhere(key, language.root)
             message = f"no such key to sweep; {hint or f'write a dotted key, such as {language.swept_example}'}"
             sweep.errors.append(document.error(path, message, at_key=True))
+        elif unknown := _unknown_stage(document, tuple(key.split("."))):
+            sweep.errors.append(document.error(path, unknown, at_key=True))
         elif not isinstance(values, list) or not values:
             sweep.errors.append(document.error(path, "must be a list of values, such as [1, 2, 4]"))
         else:

@@ -494,21 +494,32 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 def keys_at(path: tuple[str | int, ...], root: type[Section] = ScenarioFile) -> list[str]:
     """The keys a mapping at this path may hold; empty where any may (or it is no mapping)."""
+    if path == ("hosts",):
+        return [*PARTS, "default"]
+    section = section_at(path, root)
+    return [] if section is None else list(section.model_fields)
+
+
+def may_be_nothing(path: tuple[str | int, ...], root: type[Section] = ScenarioFile) -> bool:
+    """Whether null is a value of the field at this path."""
+    section = section_at(path[:-1], root)
+    field = None if section is None else section.model_fields.get(str(path[-1]))
+    return field is not None and type(None) in get_args(field.annotation)
+
+
+def section_at(path: tuple[str | int, ...], root: type[Section] = ScenarioFile) -> type[Section] | None:
+    """The section that a mapping at this path is; None where it is of another kind, or none."""
     current: type[Section] | None = root
     words = [part for part in path if isinstance(part, str)]
-    while words:
-        if current is None:
-            return []
+    while words and current is not None:
         word = words.pop(0)
         field = current.model_fields.get(word)
-        if word == "hosts" and not words:
-            return [*PARTS, "default"]
         if field is not None and get_origin(field.annotation) is dict:  # of sections, by names that the file chooses
             current = section_of(get_args(field.annotation)[1]) if words else None
             words = words[1:]
         else:
             current = None if field is None else section_of(field.annotation)
-    return [] if current is None else list(current.model_fields)
+    return current
 
 
 def dotted_keys(section: type[Section] = ScenarioFile, prefix: str = "") -> list[str]:

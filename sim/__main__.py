@@ -53,7 +53,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, a
 CalibrationName = Annotated[
     str | None, typer.Option("--calibration", help="Name or .json file, instead of the scenario's.")
 ]
-Executor = Annotated[Backend, typer.Option(help="loop, or simpy: the same results, a thousand times slower.")]
+Executor = Annotated[Backend, typer.Option(help="loop, or simpy: the same results, two hundred times slower.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores if not given.")]

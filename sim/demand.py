@@ -17,12 +17,18 @@ from typing import Any
 
 from analysis.metrics import bound_broken
 from analysis.search import CONFIRM_REPEATS, SearchError
+from scenarios.errors import ScenarioError
+from scenarios.fields import listed
+from scenarios.rules import WITHOUT_BROKER
+from scenarios.schema import ENGINE_FIELDS, UNCHAINED_FIELDS
 from scenarios.spec import Scenario
 from sim import kept, store, sweep
 from sim.costs import Calibration
 
 #: No value above it is tried unless told.
 MOST = 256
+#: Resources beside parallelism that only some engines have.
+_OF_ENGINES = ("source_parallelism", "sink_parallelism", "task_slots", "total_cpus")
 _KEYS = ("verdict", "verdict_reason", "metrics")
 
 
@@ -87,6 +93,33 @@ class Demand:
             ],
             "calibration": self.trust,
         }
+
+
+def resources(scenario: Scenario) -> list[str]:
+    """The keys whose demand can be searched: the whole-number resources that the scenario has."""
+    engine = scenario.engine
+    if engine.kind == "graph":
+        keys = [f"stages.{stage.name}.workers" for stage in scenario.stages]
+    else:
+        own = ENGINE_FIELDS.get(engine.kind, _OF_ENGINES)
+        chained = UNCHAINED_FIELDS if engine.chained else ()
+        keys = ["engine.parallelism", *(f"engine.{n}" for n in _OF_ENGINES if n in own and n not in chained)]
+        if scenario.serving.kind == "external":
+            keys.append("serving.workers")
+        if engine.kind not in WITHOUT_BROKER:
+            keys += ["broker.partitions", "broker.io_threads", "broker.network_threads"]
+    return keys + [f"hosts.{name}.cores" for name in scenario.hosts.hosts]
+
+
+def check_key(key: str, scenario: Scenario) -> None:
+    """Refuses a key that is no resource of the scenario.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    allowed = resources(scenario)
+    if key not in allowed:
+        raise ScenarioError("--for", None, None, key, listed("is no resource of this scenario", key, allowed))
 
 
 #: Makes the runs of (value, repeat) pairs, in their order.

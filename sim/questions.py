@@ -43,6 +43,7 @@ def explain_command(
 ) -> None:
     """Say where the time of a record goes, what is busiest, and what would relieve it."""
     with reported():
+        from scenarios.cli import check_writable
         from scenarios.load import load
         from scenarios.spec import S_NS
         from sim import explain, kept, shown, store
@@ -50,6 +51,8 @@ def explain_command(
 
         if metric is not None:
             check_metric(metric)
+        if trace is not None:
+            check_writable(trace)
         asked = load(scenario, sets or [])
         if asked.sweep:
             shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
@@ -83,7 +86,7 @@ def demand_command(
     scenario: _Scenario,
     key: Annotated[
         str,
-        typer.Option("--for", metavar="KEY", help="The setting that is searched, as engine.parallelism."),
+        typer.Option("--for", metavar="KEY", help="The resource that is searched, as engine.parallelism."),
     ],
     sets: _Sets = None,
     calibration: _Calibration = None,
@@ -97,10 +100,11 @@ def demand_command(
 ) -> None:
     """Search the smallest resource that meets the SLO at the scenario's load, for every point of a sweep."""
     with reported():
-        from scenarios.load import expand
+        from scenarios.load import expand, load
         from sim import demand as searching
         from sim import kept, shown, store
 
+        searching.check_key(key, load(scenario, sets or []))
         points = expand(scenario, [*(sets or []), f"{key}={least}"])
         found = []
         with resumable(out / kept.FOLDER, None):
@@ -137,11 +141,13 @@ def _answer(answer: Any) -> str:
 
 def _trace(scenario: Any, costs: Any, path: Path, begin_ns: int | None, window_ns: int) -> dict[str, Any]:
     """Writes the trace and says on stderr what it is of."""
+    from scenarios.cli import writing
     from scenarios.spec import MS_NS
     from sim import trace
 
     found = trace.trace(scenario, costs, begin_ns=begin_ns, window_ns=window_ns)
-    count = trace.write(found, path)
+    with writing(path):
+        count = trace.write(found, path)
     between = f"{found.begin_ns / MS_NS:g} to {found.end_ns / MS_NS:g} ms"
     said = f"{path}: {count:,} events of {between}, flows of {len(found.flows)} records; open it in ui.perfetto.dev"
     if found.cut:

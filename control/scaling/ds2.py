@@ -1,6 +1,6 @@
 """DS2 (OSDI'18): as many replicas as the true processing rate of one says, in one step.
 
-A replica's true rate is what it finished divided by the time it was busy, so it does not depend on how loaded it is;
+A replica's true rate is what it served divided by the time it was busy, so it does not depend on how loaded it is;
 the observed rate of an idle or a starved replica says nothing of the kind.
 """
 
@@ -26,7 +26,7 @@ class Ds2:
         quota: Replicas in all.
         tick_s: Time between observations, seconds.
         interval_s: Time between decisions, seconds.
-        window_s: Time over which `finished` is counted, seconds: the cluster's latency window.
+        window_s: Time over which `served` is counted, seconds: the cluster's latency window.
         target_utilisation: Share of the time that a replica shall be busy; 1 is DS2's own.
         min_replicas: Lower bound of a job.
         max_replicas: Upper bound of a job.
@@ -56,11 +56,16 @@ class Ds2:
             return ()
         actions = []
         for job, (view, facts, busy_s) in enumerate(zip(seen.jobs, self.jobs, self._busy_s, strict=True)):
-            useful_s = sum(busy_s)
-            true_rate = view.finished / useful_s if useful_s > 0 and view.finished else 1.0 / facts.planned_s
+            useful_s = self._useful_s(busy_s)
+            true_rate = view.served / useful_s if useful_s > 0 and view.served else 1.0 / facts.planned_s
             needed = math.ceil(view.recent_rate_per_s / (true_rate * self.target_utilisation) - _ROUNDING)
             target = bounded(needed, self.min_replicas, self.max_replicas)
             if target != view.replicas and not view.busy:
-                reason = f"{view.recent_rate_per_s:.1f}/s arrive, a busy replica finishes {true_rate:.1f}/s"
+                reason = f"{view.recent_rate_per_s:.1f}/s arrive, a busy replica serves {true_rate:.1f}/s"
                 actions.append(Action(job, target, reason))
         return actions
+
+    def _useful_s(self, busy_s: deque[float]) -> float:
+        """Busy time within the window, which need not be a whole number of ticks."""
+        whole = self.window_s / (len(busy_s) * self.tick_s) if len(busy_s) == busy_s.maxlen else 1.0
+        return sum(busy_s) * whole

@@ -29,7 +29,8 @@ class JobView:
     running: int  # ready to serve
     busy: bool  # an earlier action is still being carried out
     latency_s: float  # mean of requests finished in the latency window, drops included; 0 without any
-    finished: int  # requests finished in the latency window
+    finished: int  # requests finished in the latency window, drops included
+    served: int  # of these, not dropped
     slo_rate: float  # share of those within the objective
     rates_per_min: tuple[float, ...]  # complete minutes so far, oldest first
     recent_rate_per_s: float  # arrivals in the last minute, per second

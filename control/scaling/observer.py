@@ -21,6 +21,7 @@ class Look(NamedTuple):
     """What is seen of a job at an instant."""
 
     finished: int  # requests, in the latency window that ends now
+    served: int  # of these, not dropped
     latency_ns: int  # of these, together
     within: int  # of these, served within the objective
     queued: int  # requests that wait, at the dispatcher and at replicas
@@ -74,6 +75,7 @@ class Observer:
             busy=state.busy,
             latency_s=now.latency_ns / now.finished / 1e9 if now.finished else 0.0,
             finished=now.finished,
+            served=now.served,
             slo_rate=now.within / now.finished if now.finished else 1.0,
             rates_per_min=tuple(rates + [0.0] * (bins - len(rates))),
             recent_rate_per_s=(until - since) / min(60.0, now_ns / 1e9) if now_ns > 0 else 0.0,

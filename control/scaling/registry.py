@@ -1,13 +1,12 @@
 """From a policy's name and options to the policy object.
 
 A new policy is one class and one line here: a dataclass whose parameters are fields with defaults.  What a scenario
-may override by `policy.options` is read off those fields.
+may override by `policy.options` is read off those fields; the loader knows it by `scenarios.policy_options`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from control.scaling.mark import Mark
 from control.scaling.observation import JobFacts, Policy
 from control.scaling.simple import Aiad, FairShare, Hold, Oneshot
 from scenarios.cluster_spec import PolicyChoice
+from scenarios.policy_options import FORECAST, problem
 
 #: Name -> the class, and what the name itself fixes of it.
 _POLICIES: dict[str, tuple[type[Any], dict[str, Any]]] = {
@@ -44,10 +44,6 @@ _POLICIES: dict[str, tuple[type[Any], dict[str, Any]]] = {
 
 #: Fields that come from elsewhere than `policy.options`.
 _GIVEN = ("forecaster", "history", "solver", "quantile", "slack")
-#: What the light forecaster of a planning policy may be told: minutes it looks back, and of single jobs by number.
-_FORECAST: dict[str, Any] = {"context": forecast.CONTEXT, "contexts": {}}
-_BELOW = {"rho_max": 1, "percentile": 100, "quantile_max": 1}
-_WORDS = {"utility": ("latency", "latency_step")}
 
 
 def make(
@@ -98,7 +94,7 @@ def options(name: str) -> dict[str, Any]:
         if parameter.init and parameter.default is not dataclasses.MISSING
     }
     found = {key: default for key, default in own.items() if key not in fixed and key not in _GIVEN}
-    return found | _FORECAST if "forecaster" in own else found
+    return found | FORECAST if "forecaster" in own else found
 
 
 def _checked(choice: PolicyChoice) -> dict[str, Any]:
@@ -106,29 +102,7 @@ def _checked(choice: PolicyChoice) -> dict[str, Any]:
     for name, value in choice.options.items():
         if name not in allowed:
             raise ValueError(f"policy {choice.name} has no option {name!r}; it has {', '.join(allowed)}")
-        problem = _problem(name, value, allowed[name])
-        if problem:
-            raise ValueError(f"option {name!r} of policy {choice.name}: {value!r} is {problem}")
+        wrong = problem(name, value, allowed[name])
+        if wrong:
+            raise ValueError(f"option {name!r} of policy {choice.name}: {value!r} is {wrong}")
     return dict(choice.options)
-
-
-def _problem(name: str, value: Any, default: Any) -> str:
-    """What is wrong with a value that stands in for a default."""
-    if name in _WORDS:
-        return "" if value in _WORDS[name] else f"none of {', '.join(_WORDS[name])}"
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "neither true nor false"
-    if isinstance(default, dict):
-        fits = isinstance(value, dict) and all(
-            str(job).isdecimal() and type(minutes) is int and minutes > 0 for job, minutes in value.items()
-        )
-        return "" if fits else "no mapping of job numbers to minutes"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return "not a number"
-    if isinstance(default, int) and not isinstance(value, int):
-        return "not a whole number"
-    if name in _BELOW and value >= _BELOW[name]:
-        return f"not below {_BELOW[name]}"
-    if value < 0 or (value == 0 and default > 0 and name != "tolerance"):
-        return "not above 0"
-    return ""

@@ -7,18 +7,21 @@ checkpoints, every `commit_interval` (at least once).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from real.brokers.base import Broker
 from real.engines.jvm import JvmEngine
 from real.errors import RefusedError
+from real.procfs import available_bytes
 from scenarios.spec import MS_NS, Scenario
 
 #: Network memory: so many buffers a channel, as many again, and not less than Flink's own least.
 _BUFFERS_A_CHANNEL, _LEAST_MIB = 8, 64
 _SMALLEST_BUFFER = 4096
+#: Memory outside the heap: what a JVM with our heap has anyway, or the network's and this much for everybody else.
+_DIRECT_MIB, _BESIDE_NETWORK_MIB = 1024, 256
 
 
 class Flink(JvmEngine):
@@ -37,13 +40,15 @@ class Flink(JvmEngine):
         size = engine.buffer_bytes
         if size < _SMALLEST_BUFFER or size & (size - 1):
             raise RefusedError("engine.buffer_bytes", f"{size}; Flink's are a power of two from {_SMALLEST_BUFFER} on")
+        network, free = _network_mib(scenario), available_bytes() >> 20
+        if network > free // 2:
+            message = f"{size}; the tasks' channels need {network} MiB, more than half of the {free} MiB free here"
+            raise RefusedError("engine.buffer_bytes", message)
 
     def config(self, scenario: Scenario, broker: Broker, topic_in: str, directory: Path) -> Mapping[str, Any]:
         """See `Engine.config`."""
         engine, partitions = scenario.engine, scenario.broker.partitions
         sources, sinks = engine.source_parallelism or partitions, engine.sink_parallelism or partitions
-        channels = 0 if engine.chained else engine.parallelism * (sources + sinks)
-        network = 2 * _BUFFERS_A_CHANNEL * channels * engine.buffer_bytes >> 20
         return {
             **super().config(scenario, broker, topic_in, directory),
             "chained": engine.chained,
@@ -51,8 +56,22 @@ class Flink(JvmEngine):
             "sink_parallelism": sinks,
             "buffer_timeout_ms": engine.buffer_timeout_ns // MS_NS,
             "buffer_bytes": engine.buffer_bytes,
-            "network_mib": max(_LEAST_MIB, network),
+            "network_mib": _network_mib(scenario),
         }
+
+    def options(self, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `JvmEngine.options`: room for the buffers, which are outside the heap."""
+        if config["chained"]:
+            return ()
+        return (f"-XX:MaxDirectMemorySize={max(_DIRECT_MIB, config['network_mib'] + _BESIDE_NETWORK_MIB)}m",)
+
+
+def _network_mib(scenario: Scenario) -> int:
+    """Memory of the buffers between tasks."""
+    engine, partitions = scenario.engine, scenario.broker.partitions
+    sources, sinks = engine.source_parallelism or partitions, engine.sink_parallelism or partitions
+    channels = 0 if engine.chained else engine.parallelism * (sources + sinks)
+    return max(_LEAST_MIB, 2 * _BUFFERS_A_CHANNEL * channels * engine.buffer_bytes >> 20)
 
 
 ENGINE = Flink("flink", "flink", "weir.flink.Main", ("flink-streaming-java", "flink-connector-kafka"))

@@ -26,7 +26,8 @@ from real.settings import RECORD_BYTES, STATISTICS_MS
 from scenarios.profiles import PROFILES
 from scenarios.spec import MS_NS, Scenario
 
-#: A heap of fixed size; the garbage collector is the JVM's own choice for this machine.
+#: A heap that may grow to a gigabyte, and as much outside of it where an engine asks for no more (`options`); the
+#: garbage collector is the JVM's own choice for this machine.
 JVM_OPTIONS = ("-Xms512m", "-Xmx1g")
 #: Compiler threads stay, so that their CPU is still there to be read.
 _OBSERVABLE = ("-XX:-UseDynamicNumberOfCompilerThreads", "-XX:-UsePerfData")
@@ -125,8 +126,13 @@ class JvmEngine(Engine):
         """See `Engine.start`."""
         scratch = config["scratch"]  # what the runtime unpacks goes with the run
         places = (f"-Djava.io.tmpdir={scratch}", f"-XX:ErrorFile={scratch}/jvm-%p.log")
-        command = [java("engine.kind", self.kind), *JVM_OPTIONS, *_OBSERVABLE, *_HEARD, *_LOGGING, *places]
-        return supervisor.talking(name, [*command, "-cp", f"{self.lib}{os.sep}*", self.main], config)
+        options = (*JVM_OPTIONS, *self.options(config), *_OBSERVABLE, *_HEARD, *_LOGGING, *places)
+        command = [java("engine.kind", self.kind), *options, "-cp", f"{self.lib}{os.sep}*", self.main]
+        return supervisor.talking(name, command, config)
+
+    def options(self, config: Mapping[str, Any]) -> Sequence[str]:
+        """Options of the JVM that one run needs and another does not."""
+        return ()
 
     def accept(self, scenario: Scenario, directory: Path) -> None:
         """See `Engine.accept`."""

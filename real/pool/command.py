@@ -110,7 +110,7 @@ def replay_command(
 
             raise RefusedError("", "say where requests go: --url URL or --pool REPLICAS")
         if url is not None:
-            body = None if data is None else data.read_bytes()
+            body = None if data is None else _body(data)
             found = replay.over_http(asked, url, body, idle, _seconds("--timeout", timeout))
         else:
             assert pool is not None
@@ -136,6 +136,7 @@ def manifests_command(
 ) -> None:
     """Render a plan as Kubernetes manifests for KubeRay."""
     from real.pool import manifests
+    from scenarios.cli import writing
 
     with _reported():
         text = sys.stdin.read() if str(plan) == "-" else _read(plan)
@@ -145,7 +146,8 @@ def manifests_command(
         if out is None:
             sys.stdout.write(rendered)
         else:
-            out.write_text(rendered, encoding="utf-8")
+            with writing(out):
+                out.write_text(rendered, encoding="utf-8")
             print(out)
 
 
@@ -156,6 +158,15 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RefusedError(str(path), f"cannot be read: {error}") from None
+
+
+def _body(path: Path) -> bytes:
+    from real.errors import RefusedError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RefusedError(str(path), f"cannot be read: {error.strerror or error}") from None
 
 
 def _seconds(option: str, text: str) -> float:

@@ -27,12 +27,13 @@ class HttpClient:
         url: http or https, with a host.
         body: POSTed where it is given, else GET.
         idle: Connections kept open while nobody uses them; 0: a new one for each request.
+        most: Requests under way at a time; one more fails at once.
 
     Raises:
         RefusedError: The URL is none.
     """
 
-    def __init__(self, url: str, body: bytes | None = None, idle: int = 100) -> None:
+    def __init__(self, url: str, body: bytes | None = None, idle: int = 100, most: int | None = None) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -50,14 +51,24 @@ class HttpClient:
         if idle == 0:
             lines.append("Connection: close")
         self._request = "\r\n".join([*lines, "", ""]).encode("ascii", "replace") + (body or b"")
-        self.opened = 0
+        self.opened = self._busy = 0
+        self._most = most
 
     async def send(self) -> None:
         """Sends the request and reads the whole answer.
 
         Raises:
-            HttpError: Refused, cut off, no HTTP, or a status of 400 and above.
+            HttpError: Refused, cut off, no HTTP, a status of 400 and above, or too many are under way.
         """
+        if self._most is not None and self._busy >= self._most:
+            raise HttpError(f"more than {self._most} open connections")
+        self._busy += 1
+        try:
+            await self._send()
+        finally:
+            self._busy -= 1
+
+    async def _send(self) -> None:
         while self._idle:
             try:
                 return await self._exchange(*self._idle.pop(), kept=True)

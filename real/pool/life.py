@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from analysis.cluster_metrics import Trail
 from control.scaling.observation import Policy
 from control.scaling.observer import Observer
 from control.scaling.plane import TICK, ns
-from real.child import exact_timers
 from real.errors import HarnessError
+from real.loop import in_loop
 from real.pool.plane import RealPlane
 from real.pool.provider import Provider
 from real.pool.router import Clock, Routers, Seat
@@ -71,10 +70,7 @@ def live(
     Raises:
         HarnessError: A replica of the beginning died or did not become ready.
     """
-    exact_timers()
-    # The selector that rounds nothing up to a whole millisecond.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        return runner.run(_live(scenario, times, policy, make_provider, progress))
+    return in_loop(lambda: _live(scenario, times, policy, make_provider, progress))
 
 
 async def _live(
@@ -127,6 +123,7 @@ class _Life:
             error = ended
         finally:
             await plane.close()
+            self._routers.close()
         activations_s = [each / 1e9 for each in plane.activations_ns]
         return Lived(self._trail(), self._routers, activations_s, list(start_s), error)
 

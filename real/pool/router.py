@@ -64,7 +64,7 @@ class Seat:
     asked_ns: int
     ready_ns: int
     outstanding: int = 0
-    served: int = 0
+    served: int = 0  # whose replies are out
     first_ns: int | None = None  # when the first answer was there
     stopped_ns: int | None = None
     number: int = -1  # among its job's, once it is taken up
@@ -97,8 +97,9 @@ class JobRouter:
         self._turns: list[Seat] = []
         self._turn = self._dealt = 0
         self._accept = _ALL
-        self._finished: deque[tuple[int, int, bool]] = deque()  # of the window: when, latency, within the objective
+        self._finished: deque[tuple[int, int, bool, bool]] = deque()  # of the window: when, latency, served, within it
         self._busy_ns = 0
+        self._closed = False
         self.left = len(times)
         n = len(times)
         self.latency_ns, self.outcome = np.zeros(n, np.int64), np.full(n, PENDING, np.int64)
@@ -129,6 +130,8 @@ class JobRouter:
         self._clock.call_at(self._routed_ns, self._end_route)
 
     def _end_route(self) -> None:
+        if self._closed:
+            return
         due_ns = self._routed_ns
         i = self._through.popleft()
         if self._through:
@@ -158,8 +161,16 @@ class JobRouter:
         now_ns = self._clock.now_ns()
         latency_ns = now_ns - self._times[i]
         self.latency_ns[i] = latency_ns
-        self._finished.append((now_ns, latency_ns, self.outcome[i] == SERVED and latency_ns <= self._slo_ns))
+        served = bool(self.outcome[i] == SERVED)
+        if served:
+            self.seats[self.seat[i]].served += 1
+        self._finished.append((now_ns, latency_ns, served, served and latency_ns <= self._slo_ns))
         self.left -= 1
+
+    def close(self) -> None:
+        """The run is over: what is not out by now is pending, and nothing becomes of it any more."""
+        self._closed = True
+        self.outcome[list(self._through)] = PENDING
 
     # ---------------------------------------------------------------- replicas
 
@@ -189,7 +200,8 @@ class JobRouter:
 
         def done(began_ns: int, ended_ns: int) -> None:
             seat.outstanding -= 1
-            seat.served += 1
+            if self._closed:
+                return
             if seat.first_ns is None:
                 seat.first_ns = self._clock.now_ns()
             self.service_ns[i] = ended_ns - began_ns
@@ -229,8 +241,9 @@ class JobRouter:
         at_replicas = sum(max(0, seat.outstanding - 1) for seat in self.seats)
         return Look(
             finished=len(self._finished),
-            latency_ns=sum(latency for _, latency, _ in self._finished),
-            within=sum(within for _, _, within in self._finished),
+            served=sum(served for _, _, served, _ in self._finished),
+            latency_ns=sum(latency for _, latency, _, _ in self._finished),
+            within=sum(within for _, _, _, within in self._finished),
             queued=len(self._queue) + (self._held is not None) + at_replicas,
             busy_ns=self._busy_ns,
         )
@@ -259,6 +272,11 @@ class Routers:
     def accept(self, job: int, share: float) -> None:
         """From now on this share of the job's requests is accepted."""
         self.jobs[job].accept(share)
+
+    def close(self) -> None:
+        """The run is over."""
+        for job in self.jobs:
+            job.close()
 
     def look(self, job: int) -> Look:
         """What is seen of a job now."""

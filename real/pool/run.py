@@ -12,6 +12,7 @@ from analysis.cluster_metrics import decision_rows, judge
 from analysis.cluster_run import ClusterRun, decision_columns, describe
 from control.scaling.choose import make_policy
 from real.errors import ChildDiedError, RefusedError
+from real.loop import free_descriptors
 from real.pool import provider
 from real.pool.life import Lived, Progress, live, replica_rows, request_rows
 from real.processes import Supervisor
@@ -20,6 +21,7 @@ from scenarios.cluster_spec import ClusterScenario
 
 REPLICAS, REQUESTS = "replicas", "requests"
 MAX_REPLICAS = 512
+_DESCRIPTORS = 4  # of a replica: its orders, its reports, its connection, and one while it starts
 
 
 def run(
@@ -42,8 +44,7 @@ def run(
         HarnessError: A replica of the beginning died or did not become ready; a later one makes the run INVALID.
         ScenarioError: A trace file cannot be read.
     """
-    if scenario.cluster.quota > MAX_REPLICAS:
-        raise RefusedError("cluster.quota", f"{scenario.cluster.quota} processes, more than {MAX_REPLICAS}")
+    refuse_too_many("cluster.quota", scenario.cluster.quota)
     per_minute = arrivals.counts(scenario.workload, scenario.jobs)
     times = arrivals.arrivals(per_minute, scenario.workload)
     try:
@@ -82,6 +83,19 @@ def run(
     return ClusterRun(meta, dict(jobs), decision_columns(decision_rows(lived.trail.decisions)), tables)
 
 
+def refuse_too_many(key: str, replicas: int) -> None:
+    """Refuses more replicas than this process can look after.
+
+    Raises:
+        RefusedError: Naming the key.
+    """
+    if replicas > MAX_REPLICAS:
+        raise RefusedError(key, f"{replicas} processes, more than {MAX_REPLICAS}")
+    room = free_descriptors() // _DESCRIPTORS
+    if replicas > room:
+        raise RefusedError(key, f"{replicas} processes; the limit on open files (ulimit -Hn) leaves room for {room}")
+
+
 def _reason(lived: Lived, accounting: dict[str, int]) -> str:
     if lived.error is not None:
         return "replica-died" if isinstance(lived.error, ChildDiedError) else "failed"
@@ -89,7 +103,7 @@ def _reason(lived: Lived, accounting: dict[str, int]) -> str:
 
 
 def _accounting(lived: Lived) -> dict[str, int]:
-    """Every request where it is counted: sent by the arrivals, scored by the replicas, dropped by the router."""
+    """Every request where it is counted: sent by the arrivals, scored where replies go out, dropped by the router."""
     trail = lived.trail
     outcomes = np.concatenate(trail.outcomes)
     entered = np.concatenate([router.entered_ns for router in lived.routers.jobs]) >= 0

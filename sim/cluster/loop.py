@@ -112,8 +112,10 @@ def finish(a: Arena, j: int, i: int, now: int) -> None:
     append(a, j, j + J_WINDOW_HEAD, i)
     a[j + J_WINDOW_N] += 1
     a[j + J_WINDOW_SUM] += latency
-    if a[a[j + J_OUTCOME] + i] == SERVED and latency <= a[j + J_SLO]:
-        a[j + J_WINDOW_WITHIN] += 1
+    if a[a[j + J_OUTCOME] + i] == SERVED:
+        a[j + J_WINDOW_SERVED] += 1
+        if latency <= a[j + J_SLO]:
+            a[j + J_WINDOW_WITHIN] += 1
 
 
 @compiled
@@ -127,8 +129,10 @@ def forget(a: Arena, j: int, before: int) -> None:
         take(a, j, j + J_WINDOW_HEAD)
         a[j + J_WINDOW_N] -= 1
         a[j + J_WINDOW_SUM] -= latency
-        if a[a[j + J_OUTCOME] + i] == SERVED and latency <= a[j + J_SLO]:
-            a[j + J_WINDOW_WITHIN] -= 1
+        if a[a[j + J_OUTCOME] + i] == SERVED:
+            a[j + J_WINDOW_SERVED] -= 1
+            if latency <= a[j + J_SLO]:
+                a[j + J_WINDOW_WITHIN] -= 1
 
 
 # ---------------------------------------------------------------- dispatcher and replicas
@@ -257,13 +261,13 @@ def resume(address: int, j: int, now: int) -> None:
 
 
 @compiled
-def look(address: int, j: int, now: int) -> tuple[int, int, int, int, int]:
+def look(address: int, j: int, now: int) -> tuple[int, int, int, int, int, int]:
     """What is seen of a job now, in the order of `execution.Look`."""
     return look_arena(arena_at(address), j, now)
 
 
 @compiled
-def look_arena(a: Arena, j: int, now: int) -> tuple[int, int, int, int, int]:
+def look_arena(a: Arena, j: int, now: int) -> tuple[int, int, int, int, int, int]:
     """`look`, of an arena in hand."""
     waiting = a[j + J_WAITING]
     if a[j + J_HELD] != NONE:
@@ -275,7 +279,8 @@ def look_arena(a: Arena, j: int, now: int) -> tuple[int, int, int, int, int]:
         if a[r + R_DONE_AT] != FOREVER:
             waiting -= 1
             busy += now - a[r + R_SINCE]
-    return a[j + J_WINDOW_N], a[j + J_WINDOW_SUM], a[j + J_WINDOW_WITHIN], waiting, busy
+    window = (a[j + J_WINDOW_N], a[j + J_WINDOW_SERVED], a[j + J_WINDOW_SUM], a[j + J_WINDOW_WITHIN])
+    return (*window, waiting, busy)
 
 
 def warm() -> None:

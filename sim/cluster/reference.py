@@ -72,7 +72,7 @@ class ReferenceJob:
         self.turns: list[Replica] = []
         self.turn = self.dealt = 0
         self.accept = 1.0
-        self.finished: deque[tuple[int, int, bool]] = deque()  # of the window: when, latency, within the objective
+        self.finished: deque[tuple[int, int, bool, bool]] = deque()  # of the window: when, latency, served, within it
         self.serving: dict[int, int] = {}  # request -> since when
         self.holding = 0  # requests at replicas, in service or not
         self.busy_ns = self.busy_seen = 0
@@ -129,7 +129,8 @@ class ReferenceJob:
         yield from self.route(i, PURPOSE_ROUTER_OUT)
         took = self.now - self.times[i]
         self.latency_ns[i] = took
-        self.finished.append((self.now, took, self.outcome[i] == SERVED and took <= round(self.spec.slo_s * 1e9)))
+        served = self.outcome[i] == SERVED
+        self.finished.append((self.now, took, served, served and took <= round(self.spec.slo_s * 1e9)))
         self.cluster.leave()
 
     def route(self, i: int, purpose: int) -> Steps:
@@ -262,9 +263,10 @@ class ReferenceJob:
             replicas=self.granted,
             running=len(self.replicas),
             busy=self.busy,
-            latency_s=sum(took for _, took, _ in self.finished) / seen / 1e9 if seen else 0.0,
+            latency_s=sum(took for _, took, _, _ in self.finished) / seen / 1e9 if seen else 0.0,
             finished=seen,
-            slo_rate=sum(within for _, _, within in self.finished) / seen if seen else 1.0,
+            served=sum(served for _, _, served, _ in self.finished),
+            slo_rate=sum(within for _, _, _, within in self.finished) / seen if seen else 1.0,
             rates_per_min=tuple(self.arrived[k] * (60.0 / cluster.rate_bin_s) for k in range(bins)),
             recent_rate_per_s=len(recent) / min(60.0, now / 1e9) if now else 0.0,
             queued=len(self.queue) + (self.held is not None) + self.holding - len(self.serving),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from analysis.cluster import DROPPED_FULL, DROPPED_RATE, PENDING, SERVED
 from analysis.cluster_run import ClusterRun, decision_columns, describe
 from control.scaling.choose import make_policy
 from scenarios.cluster_spec import ClusterScenario
@@ -16,6 +17,9 @@ from sim.cluster.simulate import simulate
 
 #: progress(simulated seconds so far, seconds in all)
 Progress = Callable[[float, float], None]
+
+#: Term of the accounting -> the outcome that it counts.
+_TERMS = {"scored": SERVED, "dropped_queue": DROPPED_FULL, "rejected": DROPPED_RATE, "in_flight": PENDING}
 
 
 def check(scenario: ClusterScenario, file: str) -> None:
@@ -43,13 +47,13 @@ def run(scenario: ClusterScenario, progress: Progress | None = None) -> ClusterR
     now = datetime.now(UTC)
     began = time.perf_counter()
     result = simulate(scenario, progress)
-    drops = int(result.metrics["drops"])
     meta = describe(
         scenario,
         "sim",
         now,
         result.metrics,
-        accounting={"sent": result.requests, "scored": result.requests - drops, "dropped_queue": drops},
+        accounting={"sent": result.requests}
+        | {term: result.outcomes.get(outcome, 0) for term, outcome in _TERMS.items()},
         timing={
             "wall_s": time.perf_counter() - began,
             "cpu_s": result.cpu_s,

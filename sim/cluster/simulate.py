@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class ClusterResult:
         jobs: One row a job and minute, as columns: see `cluster_metrics.per_job_minute`.
         decisions: Each action: at_s, job, from, to, granted (replicas), reason, solver_s.
         requests: How many there were.
+        outcomes: How many of them became what: PENDING, SERVED, DROPPED_FULL, DROPPED_RATE, by number.
         cpu_s: Process time of all this.
     """
 
@@ -39,6 +40,7 @@ class ClusterResult:
     jobs: dict[str, npt.NDArray[Any]]
     decisions: list[dict[str, Any]]
     requests: int
+    outcomes: dict[int, int]
     cpu_s: float
 
 
@@ -63,8 +65,15 @@ def simulate(scenario: ClusterScenario, progress: Callable[[float, float], None]
         jobs=jobs,
         decisions=decision_rows(trail.decisions),
         requests=sum(len(each) for each in times),
+        outcomes=_counted(trail.outcomes),
         cpu_s=time.process_time() - began,
     )
+
+
+def _counted(outcomes: Sequence[Int64s]) -> dict[int, int]:
+    """How many requests became what."""
+    found, counts = np.unique(np.concatenate(outcomes), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def run(

@@ -29,7 +29,7 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
     """Find the cheapest configuration that meets an objective; with `tune:`, follow it through a load that changes."""
-    from scenarios.cli import reported, terminate_as_interrupt
+    from scenarios.cli import check_writable, reported, terminate_as_interrupt, writing
 
     terminate_as_interrupt()
     with reported():
@@ -48,6 +48,9 @@ def plan_command(
             raise ScenarioError("--plot", None, None, "", "there is no frontier to draw with --no-frontier")
         if (plot is not None or pipeline is not None) and len(asked) > 1:
             raise ScenarioError(str(scenario), None, None, "sweep", "--plot and --pipeline are of one plan")
+        for path in (plot, pipeline):
+            if path is not None:
+                check_writable(path)
         found, broken = [], []
         for swept, each in asked:
             result, scenario_text = planned(each, with_frontier=not no_frontier)
@@ -57,10 +60,12 @@ def plan_command(
             if not as_json:
                 show(result, where)
             if plot is not None and result["cost_per_h"] is not None:
-                draw(result, plot)
+                with writing(plot):
+                    draw(result, plot)
                 print(plot, file=sys.stderr)
             if pipeline is not None and scenario_text:
-                pipeline.write_text(scenario_text, encoding="utf-8")
+                with writing(pipeline):
+                    pipeline.write_text(scenario_text, encoding="utf-8")
                 print(pipeline, file=sys.stderr)
             elif pipeline is not None:
                 why = result.get("no_pipeline") or "there is no plan"

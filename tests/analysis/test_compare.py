@@ -182,6 +182,20 @@ def test_pairing_shows_what_is_lost_in_noise_without_it() -> None:
     assert judge({"x": apart}) == {"x": NOISE}
 
 
+def test_the_shares_of_outcomes_have_intervals() -> None:
+    def turned_away(services: int, chance: float) -> tuple[Scenario, dict[str, Any], dict[str, float | None]]:
+        r = queue(1, services)
+        away = np.random.default_rng(services).random(len(r["sequence"])) < chance
+        r["outcome"][away] = OUTCOMES.index("expired")
+        r["outcome"][:10] = OUTCOMES.index("lost")
+        return SCENARIO, r, metrics(SCENARIO, r)
+
+    found = blocks.estimates(turned_away(1, 0.05), turned_away(2, 0.15), 32, paired=True)
+    lo, hi = found["refused"].interval() or (0.0, 0.0)
+    assert 0.05 < lo < found["refused"].difference < hi < 0.15
+    assert found["loss"].interval() is not None
+
+
 def test_runs_of_one_schedule_pair_and_others_do_not(run_of: Callable[..., Run]) -> None:
     a, b = run_of("a", queue(1, 1)), run_of("b", queue(1, 1, slower=1.04), backend="real")
     found = compare.runs(a, b)

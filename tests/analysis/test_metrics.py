@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -74,8 +75,17 @@ def test_what_was_turned_away_is_a_share_of_what_was_sent() -> None:
     r = _four()
     r["outcome"][:] = [OUTCOMES.index(w) for w in ("scored", "dropped_queue", "expired", "failed", "rejected")]
     m = metrics(FOUR, r)
-    assert m["refused"] == pytest.approx(3 / 5)
+    assert m["refused"] == pytest.approx(2 / 3)  # of the three records of the window
     assert m["loss"] == 0.0
+    r["outcome"][:] = [OUTCOMES.index(w) for w in ("lost", "expired", "lost", "scored", "lost")]
+    m = metrics(FOUR, r)
+    assert [m["loss"], m["refused"]] == pytest.approx([1 / 3, 1 / 3])
+    r["sent"][2], r["outcome"][2] = -1, -1  # what was never sent is no part of either
+    assert metrics(FOUR, r)["refused"] == pytest.approx(1 / 2)
+    drained = replace(FOUR, workload=replace(FOUR.workload, backlog_records=5))
+    r["outcome"][:] = [OUTCOMES.index(w) for w in ("lost", "expired", "scored", "scored", "scored")]
+    r["sent"] = r["created"]
+    assert metrics(drained, r)["loss"] == pytest.approx(1 / 5)
 
 
 def test_stages_by_hand() -> None:

@@ -6,11 +6,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from calibration import crayfish, crayfish_check, crayfish_fit
+from calibration.__main__ import app
 from calibration.crayfish_fit import Calls, Curve
 from scenarios.load import expand, load
 from sim import store, system
@@ -85,6 +88,34 @@ def test_fitted_latencies_come_back(tmp_path: Path) -> None:
     assert middle < 0.005
     assert worst < 0.05
     assert "2415.8 / 2416 (" in crayfish_check.markdown(found)
+
+
+def _off(errors: dict[tuple[str, int], float], rest: float = 0.02) -> list[crayfish_check.Cell]:
+    """Every cell with a made-up error: that of its engine and mr, or batch size, else `rest`."""
+    found = []
+    for cell in crayfish_check.cells():
+        at = cell.mr if cell.metric == crayfish_check.RATE else cell.batch_size
+        small = rest if cell.metric == crayfish_check.RATE else 0.0
+        error = errors.get((cell.engine, at), small) if cell.tool == "onnx" and cell.model == crayfish.FFNN else small
+        found.append(replace(cell, predicted=cell.published * (1 + error)))
+    return found
+
+
+def test_errors_are_held_to_the_bounds_of_their_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {("flink-32-n-32", 2): 0.179}
+    assert crayfish_check.broken(_off(known)) == []
+    for errors, rest, said in (
+        ({("flink-32-n-32", 2): 0.19}, 0.02, "flink-32-n-32 onnx ffnn mr 2: the error is +19.0%, beyond 18.0%"),
+        ({("flink-32-n-32", 4): -0.16}, 0.02, "flink-32-n-32 onnx ffnn mr 4: the error is -16.0%, beyond 15.0%"),
+        ({("flink", 512): 0.06}, 0.02, "latency_mean_ms of flink onnx ffnn mr 1 batch 512: the error is +6.0%"),
+        ({("flink", 2): math.nan}, 0.02, "flink onnx ffnn mr 2: the error is +nan%"),
+        (known, 0.08, "throughput_per_s: the median error is 8.0%, above 7.0%"),
+    ):
+        (line,) = crayfish_check.broken(_off(errors, rest))
+        assert said in line
+    for made, code in ((_off(known), 0), (_off({("flink-32-n-32", 4): 0.16}), 5)):
+        monkeypatch.setattr(crayfish_check, "predicted", lambda *_rest, made=made: made)
+        assert CliRunner().invoke(app, ["crayfish", "--check"]).exit_code == code
 
 
 def test_a_regime_is_chosen_by_engine_runtime_model_and_rate() -> None:

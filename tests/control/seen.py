@@ -23,6 +23,7 @@ QUIET = JobView(
     busy=False,
     latency_s=0.2,
     finished=100,
+    served=100,
     slo_rate=1.0,
     rates_per_min=(),
     recent_rate_per_s=0.0,

@@ -81,8 +81,11 @@ def test_oneshot() -> None:
 def test_ds2() -> None:
     policy = Ds2(facts(1), 32, interval_s=30)
 
-    def job(replicas: int, arriving: float, busy: float, finished: int, *, still: bool = False) -> JobView:
-        return view(replicas, recent_rate_per_s=arriving, utilisation=busy, finished=finished, busy=still)
+    def job(replicas: int, arriving: float, busy: float, served: int, *, still: bool = False) -> JobView:
+        finished = served + 1000  # dropped requests keep no replica busy and do not count
+        return view(
+            replicas, recent_rate_per_s=arriving, utilisation=busy, finished=finished, served=served, busy=still
+        )
 
     table = [
         (job(2, 21.0, 0.4, 150), {}),  # busy 8 s
@@ -93,7 +96,7 @@ def test_ds2() -> None:
         (job(6, 21.0, 0.5, 450), {}),  # 450 / 90 s = 5/s: still 6
         (job(6, 7.0, 0.0, 0), {}),
         (job(6, 7.0, 0.0, 0), {}),
-        (job(6, 7.0, 0.0, 0), {0: 2}),  # nothing finished: as planned, 1 / .18 x .7 = 3.89/s: 1.8
+        (job(6, 7.0, 0.0, 0), {0: 2}),  # nothing served: as planned, 1 / .18 x .7 = 3.89/s: 1.8
         (job(2, 21.0, 0.5, 150), {}),
         (job(2, 21.0, 0.5, 150), {}),
         (job(2, 21.0, 0.5, 150, still=True), {}),  # 6, but an earlier action is on its way

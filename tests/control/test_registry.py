@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from control import forecast
 from control.forecast import Autoregressive, Oracle
 from control.scaling import registry
 from control.scaling.faro import Faro
 from control.scaling.mark import Mark
 from control.scaling.simple import Aiad
 from scenarios.cluster_spec import POLICIES, PolicyChoice
+from scenarios.policy_options import FORECAST, OPTIONS
 from tests.control.seen import facts, seen, view
 
 HISTORY = np.random.default_rng(5).uniform(100, 900, (2, 3, 60))
@@ -80,6 +82,7 @@ def test_what_a_scenario_says_reaches_the_policy() -> None:
         (PolicyChoice("aiad", options={"max_replicas": 1.5}), "1.5 is not a whole number"),
         (PolicyChoice("faro_sum", options={"groups": -1}), "-1 is not above 0"),
         (PolicyChoice("faro_sum", options={"rho_max": 1.0}), "1.0 is not below 1"),
+        (PolicyChoice("cilantro", options={"forget": 1.5}), "1.5 is above 1"),
         (PolicyChoice("faro_sum", options={"alpha": float("nan")}), "nan is not a number"),
         (PolicyChoice("faro_sum", options={"reactive": 1}), "1 is neither true nor false"),
         (PolicyChoice("faro_sum", options={"utility": "step"}), "'step' is none of latency, latency_step"),
@@ -91,6 +94,15 @@ def test_what_a_scenario_says_reaches_the_policy() -> None:
 def test_what_cannot_be_is_said_clearly(choice: PolicyChoice, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         registry.make(choice, facts(2), 6, HISTORY)
+
+
+def test_the_loader_knows_the_options_of_every_policy() -> None:
+    assert tuple(OPTIONS) == POLICIES
+    for name in POLICIES:
+        made, known = registry.options(name), OPTIONS[name]
+        assert known == made, name
+        assert {key: type(value) for key, value in known.items()} == {key: type(made[key]) for key in made}, name
+    assert FORECAST["context"] == forecast.CONTEXT
 
 
 def test_a_forecast_needs_earlier_days() -> None:

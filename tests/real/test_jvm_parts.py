@@ -123,6 +123,22 @@ def test_buffers_that_flink_has_not_are_refused(make: Make, change: str, key: st
     engine("flink").refuse(make("engine.kind=flink", "broker.kind=kafka"))
 
 
+def test_flink_s_buffers_have_room_or_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    flink = engine("flink")
+    assert isinstance(flink, JvmEngine)
+    assert flink.options({"chained": True, "network_mib": 64}) == ()
+    assert flink.options({"chained": False, "network_mib": 64}) == ("-XX:MaxDirectMemorySize=1024m",)
+    assert flink.options({"chained": False, "network_mib": 2048}) == ("-XX:MaxDirectMemorySize=2304m",)
+    # A worker, four sources and four sinks: 128 buffers, of a MiB each.
+    scenario = make("engine.kind=flink", "engine.chained=false", "broker.kind=kafka", "engine.buffer_bytes=1 MiB")
+    monkeypatch.setattr("real.engines.flink.available_bytes", lambda: 256 << 20)
+    flink.refuse(scenario)
+    monkeypatch.setattr("real.engines.flink.available_bytes", lambda: 255 << 20)
+    message = r"engine\.buffer_bytes: 1048576; .* need 128 MiB, more than half of the 255 MiB free"
+    with pytest.raises(RefusedError, match=message):
+        flink.refuse(scenario)
+
+
 def test_a_refusal_starts_nothing(make: Make, tmp_path: Path) -> None:
     with Session(out=tmp_path / "runs") as session:
         with pytest.raises(RefusedError, match=r"broker\.kind: mock"):

@@ -40,6 +40,13 @@ def test_a_server_or_a_client_that_is_not_here(scenario: Scenario, message: str)
     refuse_elsewhere(Scenario())
 
 
+def test_a_profile_of_an_engine_whose_workers_share_a_process() -> None:
+    command = [sys.executable, "-m", "real", "profile", "scenarios/profile/quick.yaml", "--set", "engine.kind=flink"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: engine.kind: flink; a profile needs an engine of one process a worker\n"
+
+
 def test_the_command_line_exits_2() -> None:
     command = [sys.executable, "-m", "real", "run", "scenarios/engines/spark.yaml", "--broker", "mock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

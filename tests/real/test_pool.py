@@ -129,8 +129,6 @@ def test_what_cannot_be_run_is_refused(step_file: Path) -> None:
         run(cluster(step_file), pool="rey")
     with pytest.raises(RefusedError, match="the zoo has no model 'wait' to score with"):
         run(cluster(step_file), score=True)
-    with pytest.raises(RefusedError, match="no option 'up_affter_s'"):
-        run(cluster(step_file, "policy.options={up_affter_s: 1}"))
     with pytest.raises(RefusedError, match="more than 512"):
         run(cluster(step_file, "cluster.quota=513"))
 

@@ -184,10 +184,13 @@ def test_a_kind_that_is_not_there_is_refused() -> None:
 
 
 def test_from_the_planner_to_the_manifest(tmp_path: Path) -> None:
+    def ended(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
     def run(*command: str) -> str:
-        ended = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        done = ended(*command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     plan = tmp_path / "plan.json"
     plan.write_text(run("sim", "plan", "scenarios/plan/toy.yaml", "--no-frontier", "--json"))
@@ -196,3 +199,5 @@ def test_from_the_planner_to_the_manifest(tmp_path: Path) -> None:
     planned = json.loads(plan.read_text())["models"]
     replicas = sum(group["replicas"] for group in found["spec"]["rayClusterConfig"]["workerGroupSpecs"])
     assert replicas == sum(model["replicas"] for model in planned.values())
+    wrong = ended("real", "manifests", str(plan), "-o", str(tmp_path))
+    assert (wrong.returncode, wrong.stderr) == (2, f"error: {tmp_path}: cannot be written: Is a directory\n")

@@ -135,3 +135,31 @@ def test_without_a_replica_requests_wait() -> None:
     pool.rotate(0, pool.free_slots(0, 1))
     clock.run_until(ns(6.0))
     assert pool.jobs[0].latency_ns.tolist() == [ns(4.01)]
+
+
+def test_replies_that_are_not_out_when_the_run_ends_are_pending() -> None:
+    """Each takes 1 s at the router, 1 s at the replica, and 1 s at the router again."""
+    scenario = cluster(model=constant(1.0), router=constant(1.0).service)
+    clock = Ticking()
+    pool = Pool(scenario, [at_s(0.0, 3.0)], clock)
+    pool.rotate(0, pool.free_slots(0, 1))
+    router = pool.jobs[0]
+    clock.run_until(ns(5.5))
+    assert router.outcome.tolist() == [SERVED, SERVED]
+    pool.close()
+    clock.run_until(ns(9.0))
+    assert router.outcome.tolist() == [SERVED, PENDING]
+    assert router.latency_ns.tolist() == [ns(3.0), 0]
+    assert (router.left, router.seats[0].served) == (1, 1)
+
+
+def test_what_a_replica_answers_after_the_end_is_pending() -> None:
+    scenario = cluster(model=constant(1.0), router=constant(0.0).service)
+    clock = Ticking()
+    pool = Pool(scenario, [at_s(0.0)], clock)
+    pool.rotate(0, pool.free_slots(0, 1))
+    clock.run_until(ns(0.5))
+    pool.close()
+    clock.run_until(ns(2.0))
+    assert pool.jobs[0].outcome.tolist() == [PENDING]
+    assert pool.jobs[0].seats[0].outstanding == 0

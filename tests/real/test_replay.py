@@ -17,8 +17,11 @@ import numpy as np
 import pytest
 
 from real import replay
-from real.errors import RefusedError
+from real.errors import ChildDiedError, RefusedError
+from real.loop import free_descriptors, in_loop
+from real.pool import workers
 from real.pool.http import HttpClient, HttpError
+from real.pool.provider import Done
 from real.replay import Asked, Sent, on_pool, over_http, schedule, send_all, told
 from scenarios.errors import ScenarioError
 
@@ -134,6 +137,53 @@ def test_a_trial_in_numbers() -> None:
     assert found["latency_p99_ms"] is None  # three requests carry none
 
 
+def test_what_was_never_sent_is_not_late() -> None:
+    due = np.array([0, 1, 2], np.int64) * 1_000_000_000
+    sent = np.array([1_000_000, 1_002_000_000, -1], np.int64)
+    found = told(Sent(due, sent, due * 0, {}), seed=3, lasting_s=3.0)
+    assert (found["unsent"], found["answered"], found["late_max_ms"]) == (1, 0, 2.0)
+
+
+def test_more_connections_than_select_knows_and_exact_timers() -> None:
+    """The last of so many sockets has a number that select has not; a sleep is not rounded up to a millisecond."""
+
+    async def go() -> tuple[int, list[float]]:
+        pairs = [socket.socketpair() for _ in range(600)]
+        try:
+            here, there = pairs[-1]
+            reader, writer = await asyncio.open_connection(sock=here)
+            there.sendall(b"there")
+            assert await reader.readexactly(5) == b"there"
+            loop, slept = asyncio.get_running_loop(), []
+            for _ in range(20):
+                began = loop.time()
+                await asyncio.sleep(0.0002)
+                slept.append(loop.time() - began)
+            number = here.fileno()
+            writer.close()
+            return number, slept
+        finally:
+            for each in (end for pair in pairs for end in pair):
+                each.close()
+
+    if free_descriptors() < 1300:
+        pytest.skip("the limit on open files is too low")
+    number, slept = in_loop(go)
+    assert number > 1023
+    assert 0.0002 <= min(slept) < 0.001
+
+
+def test_more_requests_under_way_than_connections_may_be_fail_by_name(trace: Path, server: str) -> None:
+    async def go() -> Sent:
+        client = HttpClient(f"{server}/slow", most=2)
+        try:
+            return await send_all(np.zeros(5, np.int64), client.send, timeout_s=30.0)
+        finally:
+            await client.close()
+
+    assert asyncio.run(go()).errors == {"more than 2 open connections": 3}
+
+
 def test_over_http(trace: Path, server: str) -> None:
     found = over_http(Asked(trace, unit_s=0.2, trials=2), f"{server}/", None, idle=4, timeout_s=30.0)
     assert [trial["seed"] for trial in found["trials"]] == [42, 43]
@@ -220,6 +270,25 @@ def test_on_a_pool(trace: Path) -> None:
     assert trial["latency_p50_ms"] >= 2.0
 
 
+def test_a_replica_that_dies_ends_the_replay(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = workers.Worker.serve
+
+    def dies(self: workers.Worker, request: int, service_ns: int, done: Done) -> None:
+        if request == 3:
+            self.process.popen.kill()
+        serve(self, request, service_ns, done)
+
+    monkeypatch.setattr(workers.Worker, "serve", dies)
+    with pytest.raises(ChildDiedError, match="replica-1 was killed by signal 9"):
+        on_pool(Asked(trace, job=1, unit_s=0.5), 1, 0.002, None, timeout_s=30.0)
+
+
+def test_more_replicas_than_files_may_be_open_are_refused(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("real.pool.run.free_descriptors", lambda: 11)
+    with pytest.raises(RefusedError, match=r"--pool: 3 processes; the limit on open files .* leaves room for 2"):
+        on_pool(Asked(trace), 3, 0.002, None, timeout_s=30.0)
+
+
 def test_the_command(trace: Path, server: str) -> None:
     def ended(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "real", "replay", str(trace), "--unit", "100 ms", *options]
@@ -230,3 +299,6 @@ def test_the_command(trace: Path, server: str) -> None:
     assert ended("--url", f"{server}/none").returncode == 1
     assert "--url URL or --pool REPLICAS" in ended().stderr
     assert ended("--url", f"{server}/", "--timeout", "3 kg").returncode == 2
+    there = trace.parent / "none"
+    without = ended("--url", f"{server}/", "--data", str(there))
+    assert (without.returncode, without.stderr) == (2, f"error: {there}: cannot be read: No such file or directory\n")

@@ -69,6 +69,31 @@ CASES = {
         "did you mean 'solver'?",
     ),
     "unknown solver": (ONE + "policy: {solver: best}\n", (3, 18, "policy.solver"), "allowed: exact, cobyla"),
+    "unknown option of the policy": (
+        ONE + "policy: {name: aiad, options: {up_aftr_s: 3}}\n",
+        (3, 32, "policy.options.up_aftr_s"),
+        "the policy aiad has no such option; did you mean 'up_after_s'? allowed: down_after_s",
+    ),
+    "option of another policy": (
+        ONE + "policy: {name: aiad, options: {trials: 3}}\n",
+        (3, 32, "policy.options.trials"),
+        "the policy aiad has no such option",
+    ),
+    "option beyond its bound": (
+        ONE + "policy: {name: cilantro, options: {forget: 1.5}}\n",
+        (3, 44, "policy.options.forget"),
+        "1.5 is above 1",
+    ),
+    "option without end": (
+        ONE + "policy: {options: {groups: 1" + 400 * "0" + "}}\n",
+        (3, 28, "policy.options.groups"),
+        "is not a number",
+    ),
+    "option of a policy that is swept": (
+        ONE + "policy: {options: {trials: 3}}\nsweep: {policy.name: [mark, aiad]}\n",
+        (4, 29, "sweep.policy.name[1]"),
+        "policy.options.trials: the policy aiad has no such option",
+    ),
     "slack is no number": (ONE + "policy: {slack: 1}\n", (3, 17, "policy.slack"), "neither true nor false"),
     "quantile beyond 1": (ONE + "policy: {quantile: 50}\n", (3, 20, "policy.quantile"), "at most 0.999"),
     "key of another section": (ONE + "quota: 3\n", (3, 1, "quota"), "did you mean 'cluster.quota'?"),

@@ -114,8 +114,12 @@ BOTH = PolicyChoice("aiad", solver="cobyla")
         ("policy: {name: mark, solver: cobyla}", ("policy={name: aiad}",), WORD),
         ("policy: {solver: cobyla}", ("policy.name=aiad",), BOTH),
         ("policy: mark", ("policy=null",), PolicyChoice()),
-        ("policy: {name: mark, options: {a: 1, b: x}}", (), PolicyChoice("mark", options={"a": 1, "b": "x"})),
-        ("policy: mark", ("policy.options.a=1.5",), PolicyChoice("mark", options={"a": 1.5})),
+        (
+            "policy: {name: mark, options: {trials: 1, reactive: false}}",
+            (),
+            PolicyChoice("mark", options={"trials": 1, "reactive": False}),
+        ),
+        ("policy: mark", ("policy.options.first_s=1.5",), PolicyChoice("mark", options={"first_s": 1.5})),
     ],
 )
 def test_a_policy_as_word_and_as_mapping(

@@ -298,6 +298,14 @@ def test_a_file_that_extends_itself_is_told(tmp_path: Path) -> None:
         ("sweep.engine.parallelism=3", "--set: sweep.engine.parallelism: must be a list"),
         ("sweep.engine.parallelism=[1, x]", "--set: sweep.engine.parallelism[1]: 'x' is not a count"),
         ("slo.latency_p98=1 ms", "--set: slo.latency_p98: unknown metric"),
+        ("engine.parallelism=", "--set: engine.parallelism: has no value; write engine.parallelism=null for nothing"),
+        ("engine.parallelism= # four", "--set: engine.parallelism: has no value"),
+        ("engine=", "--set: engine: has no value"),
+        ("slo.latency_p99=", "--set: slo.latency_p99: has no value"),
+        ("sweep.engine.parallelism=", "--set: sweep.engine.parallelism: has no value"),
+        ("hosts.engine=", "--set: hosts.engine: has no value"),
+        ("stages.a.workers=2", "--set: stages.a.workers: no stage is called 'a'; there are no stages"),
+        ("sweep.stages.a.workers=[2]", "--set: sweep.stages.a.workers: no stage is called 'a'"),
     ],
 )
 def test_an_error_in_a_set_names_the_set(tmp_path: Path, text: str, start: str) -> None:
@@ -306,6 +314,23 @@ def test_an_error_in_a_set_names_the_set(tmp_path: Path, text: str, start: str) 
         load(path, [text])
     assert str(caught.value).startswith(start)
     assert caught.value.line is None
+
+
+def test_nothing_is_written_where_it_is_meant(tmp_path: Path) -> None:
+    path = write(tmp_path, SENT + "engine: {parallelism: 4}\nsweep: {engine.parallelism: [1, 2]}\n")
+    assert load(path, ["engine.parallelism=null"]).engine.parallelism == 1
+    spark = ["sweep=null", "engine.kind=spark", "engine.task_slots=3"]
+    for nothing in ("", "null", "~", " null # none"):
+        assert load(path, [*spark, f"engine.task_slots={nothing}"]).engine.task_slots is None
+
+
+def test_a_misspelt_stage_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, SENT + "engine: {kind: graph}\nstages: {scorer: {}}\n")
+    with pytest.raises(ScenarioError, match="no stage is called 'scoer'; did you mean 'scorer'"):
+        load(path, ["stages.scoer.workers=2"])
+    assert load(path, ["stages.scorer.workers=2"]).stages[0].workers == 2
+    made = load(path, ["stages.scorer.next=[{to: b}]", "stages.b={}", "stages.b.workers=3"])
+    assert [stage.workers for stage in made.stages] == [1, 3]
 
 
 def test_a_point_of_the_grid_that_cannot_be_is_told(tmp_path: Path) -> None:

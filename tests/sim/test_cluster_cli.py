@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 
 from analysis import cluster
 from analysis.__main__ import app as analysis_app
+from analysis.cluster_metrics import Trail
 from analysis.report import report
 from analysis.runs import RunError, find_runs, read_run
 from scenarios.cluster_spec import ClusterScenario
 from scenarios.load import any_from_resolved, expand_any
 from sim import cores
 from sim.__main__ import app
-from sim.cluster import sweep
+from sim.cluster import simulate, sweep
+from sim.cluster.run import run
 from sim.cluster.sweep import Point
 from sim.kept import FOLDER
 
@@ -107,6 +109,29 @@ def test_the_run_is_written_with_its_tables(scenario: Path, runs_dir: Path) -> N
         run.table(cluster.JOBS, ("nothing",))
 
 
+def test_requests_are_accounted_for_by_what_became_of_them(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = ("policy={name: faro_penaltysum, forecast: none}", "cluster.quota=3", "workload.scale=5")
+    (_, asked), *_ = expand_any(scenario, sets)
+    assert isinstance(asked, ClusterScenario)
+    meta = run(asked).meta
+    accounting = meta["accounting"]
+    assert meta["verdict"] is None
+    assert min(accounting[term] for term in ("scored", "dropped_queue", "rejected")) > 0
+    assert accounting["in_flight"] == 0
+    assert accounting["dropped_queue"] + accounting["rejected"] == meta["metrics"]["drops"]
+
+    through = simulate.run
+
+    def losing(*of: Any) -> Trail:
+        trail = through(*of)
+        trail.outcomes[0][0] = -1
+        return trail
+
+    monkeypatch.setattr(simulate, "run", losing)
+    meta = run(asked).meta
+    assert (meta["verdict"], meta["verdict_reason"]) == ("INVALID", "the accounting does not add up")
+
+
 def test_without_write_nothing_is_written(scenario: Path, runs_dir: Path) -> None:
     assert json.loads(ok(sim("run", scenario, "--json", "--no-write", "-o", runs_dir)))["path"] is None
     assert list(runs_dir.iterdir()) == []
@@ -151,7 +176,7 @@ def test_a_broken_expect_exits_3(scenario: Path, swept: Path, tmp_path: Path) ->
     ("words", "told"),
     [
         (("--set", "policy=aaid"), "--set: policy.name: 'aaid' is not allowed; did you mean 'aiad'?"),
-        (("--set", "policy.options.wings=2"), "policy: policy aiad has no option 'wings'"),
+        (("--set", "policy.options.wings=2"), "policy.options.wings: the policy aiad has no such option"),
         (("--calibration", "two-cores"), "--calibration is for pipelines"),
         (("--backend", "simpy"), "--backend is for pipelines"),
     ],

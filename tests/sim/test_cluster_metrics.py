@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import cluster_metrics as metrics
-from analysis.cluster import DROPPED_FULL, SERVED
+from analysis.cluster import DROPPED_FULL, PENDING, SERVED
 from tests.sim.clusters import at_s, cluster
 
 S = 1_000_000_000
@@ -69,6 +69,18 @@ def test_two_jobs_and_two_minutes_by_hand() -> None:
     assert found["drops"] == 1
     assert found["replicas_mean"] == pytest.approx(152 / 61)
     assert found["slo_rate"] == pytest.approx(3 / 5)
+
+
+def test_what_was_on_its_way_at_the_end_violates_and_is_no_drop() -> None:
+    scenario = cluster(slo_s=1.0)
+    times, took, became = [at_s(0, 1, 2)], [at_s(0.5, 0, 0.5)], [np.array([SERVED, PENDING, SERVED])]
+    jobs = metrics.per_job_minute(scenario, 1, times, took, became, [[(0, 1)]], 3 * S)
+    assert (jobs["drops"].tolist(), jobs["violations"].tolist()) == ([0], [1])
+    assert jobs["p99_s"].tolist() == [0.5]
+    assert jobs["utility"].tolist() == jobs["effective_utility"].tolist() == pytest.approx([0.0], abs=1e-200)
+    found = metrics.summary(jobs, 1, took, became, 3 * S, 3 * S)
+    assert (found["drops"], found["mean_ms"]) == (0, 500.0)
+    assert found["violation_rate"] == pytest.approx(1 / 3)
 
 
 def test_requests_that_overran_the_last_minute_open_one_more() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.cluster_metrics import Trail
@@ -137,3 +138,29 @@ def test_policies_tick_as_the_cluster_does() -> None:
     assert make_policy(scenario, [LONG]).tick_s == 2.5
     told = replace(scenario, policy=PolicyChoice("aiad", options={"tick_s": 20.0}))
     assert make_policy(told, [LONG]).tick_s == 20.0
+
+
+def test_ds2_takes_the_cluster_s_latency_window() -> None:
+    """5/s of 100 ms keep a replica busy half the time: one is enough, however long finished requests are looked at."""
+    times = at_s(*np.arange(0, 300, 0.2))
+    for window_s in (30.0, 60.0, 45.0):
+        scenario = cluster(model=constant(0.1), router=Service(0.0), latency_window_s=window_s, quota=8)
+        scenario = replace(scenario, policy=PolicyChoice("ds2", options={"target_utilisation": 0.45}))
+        trail = simulate.run(scenario, [times], make_policy(scenario, [times]))
+        assert {(each.asked, each.reason) for each in trail.decisions} == {
+            (2, "5.0/s arrive, a busy replica serves 10.0/s")
+        }, window_s
+    other = replace(scenario, policy=PolicyChoice("ds2", options={"window_s": 30}))
+    with pytest.raises(ValueError, match="30 is not the latency window, 45 s"):
+        make_policy(other, [times])
+    same = replace(scenario, policy=PolicyChoice("ds2", options={"window_s": 45}))
+    make_policy(same, [times])
+
+
+def test_dropped_requests_are_finished_but_not_served() -> None:
+    scenario = cluster(model=constant(2.0), router=Service(0.0), max_queue=0, replica_concurrency=1)
+    script = Script()
+    simulate.run(scenario, [at_s(1, 1, 1, 1, 1, 61)], script)
+    # One is served, one in hand, one queued; two are dropped at once.
+    views = [seen.jobs[0] for seen in script.seen[:4]]
+    assert [(view.finished, view.served) for view in views] == [(5, 3), (5, 3), (5, 3), (0, 0)]

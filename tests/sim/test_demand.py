@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.search import SearchError
+from scenarios.load import load
 from sim import costs, demand, sweep
 from sim.__main__ import app
 from sim.demand import Probe
@@ -122,6 +123,30 @@ def test_a_tighter_slo_needs_more(words: list[str]) -> None:
     assert "latency_p99 <= 25" in " ".join(below[0]["broken"])
 
 
+def test_the_resources_of_a_scenario_are_those_that_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    broker = ["broker.partitions", "broker.io_threads", "broker.network_threads"]
+    parallel = ["engine.source_parallelism", "engine.sink_parallelism"]
+    for text, keys in (
+        ("engine: {kind: flink}\n", ["engine.parallelism", *broker]),
+        ("engine: {kind: flink, chained: false}\n", ["engine.parallelism", *parallel, *broker]),
+        ("engine: {kind: spark}\n", ["engine.parallelism", "engine.task_slots", *broker]),
+        ("engine: {kind: ray}\nhosts: {engine: {cores: 4}}\n", None),
+        ("engine: {kind: standalone}\nserving: {kind: external}\n", ["engine.parallelism", "serving.workers"]),
+        (
+            "engine: {kind: graph}\nstages: {a: {next: [{to: b}]}, b: {}}\nhosts: {engine: {cores: 4}}\n",
+            ["stages.a.workers", "stages.b.workers", "hosts.engine.cores"],
+        ),
+    ):
+        path.write_text("workload: {arrival: {rate: 5 /s}}\n" + text)
+        ray = ["engine.parallelism", "engine.total_cpus", *broker, "hosts.engine.cores"]
+        allowed = demand.resources(load(path))
+        assert allowed == (keys or ray)
+        for key in allowed:
+            load(path, [f"{key}=2"])
+    assert "no stage" in sim("run", str(path), "--set", "stages.nope.workers=2").stderr
+
+
 def test_each_point_of_a_sweep_has_its_own_demand(words: list[str]) -> None:
     scenario = Path(words[0])
     scenario.write_text(SCENARIO + "sweep: {workload.arrival.rate: [400 /s, 800 /s]}\n")
@@ -133,9 +158,13 @@ def test_each_point_of_a_sweep_has_its_own_demand(words: list[str]) -> None:
     assert lines[2].endswith("monotone on 4 probes: yes")
 
 
-def test_what_is_no_setting_of_a_number_is_refused(words: list[str]) -> None:
-    for key in ("engine.nothing", "engine.kind", "engine.commit_interval"):
+def test_what_is_no_resource_is_refused(words: list[str]) -> None:
+    for key in (
+        *("engine.nothing", "engine.kind", "engine.commit_interval", "workload.seed", "stages.nope.workers"),
+        *("engine.task_slots", "serving.workers", "cluster.quota"),
+    ):
         result = sim("demand", *words, "--for", key)
         assert result.exit_code == 2
-        assert key.partition(".")[2] in result.stderr
+        assert f"--for: {key}: is no resource of this scenario" in result.stderr
+        assert "allowed: engine.parallelism, broker.partitions" in result.stderr
     assert sim("demand", *words, "--for", "engine.parallelism", "--least", "5", "--most", "4").exit_code == 2

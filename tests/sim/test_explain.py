@@ -348,6 +348,9 @@ def test_the_command_says_it_in_json_and_in_tables(tmp_path: Path) -> None:
     for heading in ("where a record's time goes", "how busy", "what changes latency_p99", "bottleneck: "):
         assert heading in text.stdout
     assert CliRunner().invoke(app, [*words, "--metric", "nothing"]).exit_code == 2
+    wrong = CliRunner().invoke(app, [*words, "--trace", str(tmp_path / "none" / "trace.json")])
+    message = f"{tmp_path / 'none' / 'trace.json'}: cannot be written: No such file or directory\n"
+    assert (wrong.exit_code, wrong.stdout, wrong.stderr) == (2, "", message)
 
 
 def test_the_asked_metric_is_the_slos(tmp_path: Path) -> None:

@@ -585,6 +585,16 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert code(str(SHIPPED.parent / "demo.yaml")) == 2
 
 
+@pytest.mark.parametrize("option", ["--plot", "--pipeline"])
+def test_what_cannot_be_written_is_told_before_the_work(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.planner.command.planned", lambda *_, **__: pytest.fail("there was work"))
+    path = tmp_path / "none" / "plan.svg"
+    done = CliRunner().invoke(app, ["plan", str(SHIPPED / "toy.yaml"), option, str(path)])
+    assert (done.exit_code, done.stderr) == (2, f"{path}: cannot be written: No such file or directory\n")
+
+
 def test_a_sweep_is_a_list() -> None:
     sets = ["--set", "sweep.workload.arrival.rate=[50 /s, 100 /s]", "--no-frontier", "--json"]
     done = CliRunner().invoke(app, ["plan", str(SHIPPED / "toy.yaml"), *sets])
