@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from real.cli import EXIT_FAILED, reported
 from real.pool.command import manifests_command, replay_command
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run pipelines on a real broker."
 )
 
-EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_EXPECT = 3
 
 
 @app.callback()
@@ -49,7 +48,7 @@ def run(
     from scenarios.cluster_spec import ClusterScenario
     from scenarios.load import as_pipeline, load_any
 
-    with _reported():
+    with reported():
         asked = load_any(scenario, sets or [])
         if isinstance(asked, ClusterScenario):
             from real.pool.command import run_cluster
@@ -74,7 +73,7 @@ def sweep(
     """Run every point and repeat of a sweep on one broker, repeats interleaved; print the results."""
     from scenarios.load import expand
 
-    with _reported():
+    with reported():
         points = expand(scenario, sets or [])
         _run(points, max(each.repeats for _, each in points), out, broker, bootstrap, warm, as_json)
 
@@ -120,7 +119,7 @@ def profile(
     warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
 ) -> None:
     """Measure this machine: probes, scoring by batch size, and the runs a cost model is fitted from."""
-    with _reported():
+    with reported():
         from real.profile import profile as measure
         from real.progress import Shown
         from scenarios.errors import ScenarioError
@@ -140,7 +139,7 @@ def serve(
     warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
 ) -> None:
     """Run what is asked for on stdin, a line of JSON each; answer on stdout."""
-    with _reported():
+    with reported():
         from real.progress import Shown
         from real.serve import serve as answer
 
@@ -157,7 +156,7 @@ def clean(
     bootstrap: Annotated[str | None, typer.Option(help="host:port of a broker whose stale topics go too.")] = None,
 ) -> None:
     """Remove temporary folders (and, with --bootstrap, topics) of harnesses that are gone; ends no process."""
-    with _reported():
+    with reported():
         from real.clean import clean_folders, clean_topics
 
         for folder in clean_folders():
@@ -189,31 +188,6 @@ def _show(path: Path, scenario: Any, *, as_json: bool) -> int:
     for line in broken:
         print(f"expect: {line}", file=sys.stderr)
     return EXIT_EXPECT if broken else 0
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors as a message on stderr and an exit code; SIGTERM counts as an interruption."""
-    from analysis.runs import RunError
-    from real.errors import HarnessError, RefusedError
-    from scenarios.cli import terminate_as_interrupt
-    from scenarios.errors import ScenarioError
-
-    terminate_as_interrupt()
-    try:
-        yield
-    except ScenarioError as error:
-        print(f"error: {error}" if not error.more else str(error), file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-    except RefusedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-    except (HarnessError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_FAILED) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 if __name__ == "__main__":

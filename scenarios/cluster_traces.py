@@ -7,7 +7,6 @@ through gzip.
 
 from __future__ import annotations
 
-import gzip
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.errors import ScenarioError
+from scenarios.traces import numbered_lines
 
 Counts = npt.NDArray[np.int64]
 
@@ -43,22 +43,15 @@ def read(path: str | Path, columns: tuple[str, ...]) -> Counts:
 @lru_cache(maxsize=8)
 def _read(path: str, columns: tuple[str, ...], _changed_ns: int, _size: int) -> Counts:
     rows: list[list[int]] = []
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as lines:
-            for number, raw in enumerate(lines, 1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                if number == 1:
-                    if tuple(cell.strip() for cell in line.split(",")) != columns:
-                        raise ScenarioError(path, 1, 1, "", f"{line[:60]!r} is not the header {','.join(columns)}")
-                elif line:
-                    rows.append(_row(line, columns, path, number))
-                if len(rows) > MAX_ROWS:
-                    raise ScenarioError(path, number, None, "", f"more than {MAX_ROWS:,} rows")
-    except UnicodeDecodeError:
-        raise ScenarioError(path, number, None, "", "not UTF-8 text") from None
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
-        raise ScenarioError(path, number + 1, None, "", f"cannot be read on: {error}") from None
+    for number, text in numbered_lines(path):
+        line = text.strip()
+        if number == 1:
+            if tuple(cell.strip() for cell in line.split(",")) != columns:
+                raise ScenarioError(path, 1, 1, "", f"{line[:60]!r} is not the header {','.join(columns)}")
+        elif line:
+            rows.append(_row(line, columns, path, number))
+        if len(rows) > MAX_ROWS:
+            raise ScenarioError(path, number, None, "", f"more than {MAX_ROWS:,} rows")
     if not rows:
         raise ScenarioError(path, None, None, "", "a trace without a row")
     return _array(np.array(rows, dtype=np.int64), columns, path)

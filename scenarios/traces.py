@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,25 +42,34 @@ def read(path: str | Path, kind: str) -> npt.NDArray[np.float64]:
     return _read(str(path), kind, state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=8)
-def _read(path: str, kind: str, _changed_ns: int, _size: int) -> npt.NDArray[np.float64]:
-    values: list[float] = []
+def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a trace file without their ends, counted from 1.
+
+    Raises:
+        ScenarioError: What is there is no UTF-8 text, or cannot be read to its end.
+    """
     number = 0
     try:
         with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as lines:
             for number, raw in enumerate(lines, 1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if not line.strip() or line.lstrip().startswith("#"):
-                    continue
-                if not values and number == 1 and (line.lstrip()[0].isalpha() or line.lstrip()[0] in "\"'"):
-                    continue
-                values.append(_value(line, kind, path, number))
-                if len(values) > MAX_LINES:
-                    raise ScenarioError(path, number, None, "", f"more than {MAX_LINES:,} lines")
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ScenarioError(path, number, None, "", "not UTF-8 text") from None
     except (EOFError, gzip.BadGzipFile, OSError) as error:
         raise ScenarioError(path, number + 1, None, "", f"cannot be read on: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, kind: str, _changed_ns: int, _size: int) -> npt.NDArray[np.float64]:
+    values: list[float] = []
+    for number, line in numbered_lines(path):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not values and number == 1 and (line.lstrip()[0].isalpha() or line.lstrip()[0] in "\"'"):
+            continue
+        values.append(_value(line, kind, path, number))
+        if len(values) > MAX_LINES:
+            raise ScenarioError(path, number, None, "", f"more than {MAX_LINES:,} lines")
     if not values:
         raise ScenarioError(path, None, None, "", "a trace without a value")
     found = np.array(values, dtype=np.float64)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from real.cli import EXIT_FAILED, reported
+
 if TYPE_CHECKING:
     from scenarios.cluster_spec import ClusterScenario
-
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def run_cluster(
@@ -93,7 +92,7 @@ def replay_command(
     """Replay a trace as requests, open loop; print rates, lateness, latencies and errors."""
     from real import replay
 
-    with _reported():
+    with reported():
         asked = replay.Asked(
             trace=trace,
             job=job,
@@ -138,7 +137,7 @@ def manifests_command(
     from real.pool import manifests
     from scenarios.cli import writing
 
-    with _reported():
+    with reported():
         text = sys.stdin.read() if str(plan) == "-" else _read(plan)
         rendered = manifests.render(
             manifests.parse(text), kind=kind, image=image, import_path=import_path, namespace=namespace
@@ -177,24 +176,3 @@ def _seconds(option: str, text: str) -> float:
         return float(SECONDS.parse(text))
     except UnitError as error:
         raise RefusedError(option, str(error)) from None
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors as a message on stderr and an exit code."""
-    from real.errors import HarnessError, RefusedError
-    from scenarios.cli import terminate_as_interrupt
-    from scenarios.errors import ScenarioError
-
-    terminate_as_interrupt()
-    try:
-        yield
-    except (ScenarioError, RefusedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-    except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_FAILED) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(EXIT_INTERRUPTED) from None
