@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from scenarios.errors import ScenarioError
 
@@ -31,8 +32,12 @@ def die_with_parent() -> None:
 def terminate_as_interrupt() -> None:
     """Makes SIGTERM an interruption: what was done is kept, and the exit code is 130."""
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):  # an event loop's own, while one runs: it ends its task, wherever the signal comes
+            handler(signal.SIGINT, frame)
+        else:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
 

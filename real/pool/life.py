@@ -155,8 +155,10 @@ class _Life:
             if plane.failure is not None:
                 raise plane.failure
             wait_s = min(_CHECK_S, (plane.next_ns - clock.now_ns()) / 1e9)
+            # Not wait_for: before Python 3.12 it swallows an interruption that comes with the change it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(plane.changed.wait(), max(0.0, wait_s))
+                async with asyncio.timeout(max(0.0, wait_s)):
+                    await plane.changed.wait()
             plane.changed.clear()
 
     # ---------------------------------------------------------------- the policy

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -166,29 +167,33 @@ def test_a_replica_that_never_listens_is_heard() -> None:
         asyncio.run(start(supervisor))
 
 
-def started(path: Path, tmp_path: Path, *options: str) -> Harness:
+@pytest.fixture
+def replaying(step_file: Path, tmp_path: Path) -> Iterator[Harness]:
+    """A harness in the middle of its requests."""
     temporary, runs = tmp_path / "tmp", tmp_path / "runs"
     temporary.mkdir()
     popen = subprocess.Popen(
-        [sys.executable, "-m", "real", "run", str(path), "-o", str(runs), *options],
+        [sys.executable, "-m", "real", "run", str(step_file), "-o", str(runs), "--set", "workload.unit=20 s"],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    harness = Harness(popen, temporary, runs)
-    end = time.monotonic() + 60
-    assert popen.stderr is not None
-    while time.monotonic() < end:
-        line = popen.stderr.readline()
-        assert line, "the harness ended before its load"
-        if line.startswith(b"replaying"):
-            return harness
-    raise AssertionError("no load")
+    try:
+        assert popen.stderr is not None
+        for line in popen.stderr:
+            if line.startswith(b"replaying"):
+                break
+        else:
+            raise AssertionError("the harness ended before its load")
+        yield Harness(popen, temporary, runs)
+    finally:
+        popen.kill()
+        popen.communicate()
 
 
-def test_a_killed_harness_leaves_no_replica(step_file: Path, tmp_path: Path) -> None:
-    harness = started(step_file, tmp_path, "--set", "workload.unit=20 s")
+def test_a_killed_harness_leaves_no_replica(replaying: Harness) -> None:
+    harness = replaying
     family = harness.family()
     assert harness.child("real.pool.replica") in family
     harness.popen.kill()
@@ -201,8 +206,8 @@ def test_a_killed_harness_leaves_no_replica(step_file: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_harness_leaves_nothing(step_file: Path, tmp_path: Path, number: signal.Signals) -> None:
-    harness = started(step_file, tmp_path, "--set", "workload.unit=20 s")
+def test_an_interrupted_harness_leaves_nothing(replaying: Harness, number: signal.Signals) -> None:
+    harness = replaying
     family = harness.family()
     harness.popen.send_signal(number)
     _, err = harness.popen.communicate(timeout=30)
@@ -211,8 +216,8 @@ def test_an_interrupted_harness_leaves_nothing(step_file: Path, tmp_path: Path, 
     assert list(harness.temporary.glob("weir-*")) == []
 
 
-def test_a_killed_replica_makes_the_run_invalid(step_file: Path, tmp_path: Path) -> None:
-    harness = started(step_file, tmp_path, "--set", "workload.unit=20 s")
+def test_a_killed_replica_makes_the_run_invalid(replaying: Harness) -> None:
+    harness = replaying
     os.kill(harness.child("real.pool.replica"), signal.SIGKILL)
     _, err = harness.popen.communicate(timeout=30)
     assert harness.popen.returncode == 1
