@@ -10,6 +10,7 @@ import numpy as np
 from control import cache
 from control.batching import V_LIMIT
 from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
+from sim import layout_models
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.system import Int64s, Service, System
@@ -62,7 +63,7 @@ def build(system: System) -> Arena:
         G_COSTS: room.take(len(system.costs) * K_STRIDE),
         G_EXCHANGES: room.take(len(system.exchanges) * X_STRIDE),
         G_SERVICES: room.take(len(system.services) * S_STRIDE),
-        G_LOST: room.take(n) if any(x.loses for x in system.services) else NONE,
+        G_LOST: room.take(n) if any(x.loses for x in system.services) or system.models else NONE,
         G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
         **{place: room.take(len(table)) for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
@@ -81,12 +82,15 @@ def build(system: System) -> Arena:
         for x in system.exchanges
     ]
     servers = [_ServiceRoom(room, x, n) for x in system.services]
-    logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
+    logs = [room.take(2 * int(count)) for count in _log_room(system)]
+    models = layout_models.Places(room, system) if system.models else None
     pool = 4096 + 16 * len(system.threads)
     bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
 
     a = _zeros(room.size)
-    for place, value in {**_settings(system), **bases, G_HEAP_CAP: pool, G_MESSAGES_CAP: pool}.items():
+    known = {**_settings(system), **bases, G_HEAP_CAP: pool, G_MESSAGES_CAP: pool}
+    known[G_MODELS] = models.base if models else NONE
+    for place, value in known.items():
         a[place] = value
     for place, table in tables.items():
         a[bases[place] : bases[place] + len(table)] = table
@@ -105,7 +109,16 @@ def build(system: System) -> Arena:
     _exchanges(a, system, inboxes)
     _services(a, system, servers)
     _micro_batch(a, system)
+    if models:
+        models.fill(a, system)
     return a
+
+
+def _log_room(system: System) -> Int64s:
+    """Records that each log may hold: of the output, as often as a record may be scored again."""
+    count = _per_partition(system)
+    again = system.models.kills if system.models else 0
+    return np.concatenate([count, count * (1 + again)])
 
 
 def _per_partition(system: System) -> Int64s:
@@ -219,10 +232,10 @@ def _clients(a: Arena, system: System) -> None:
 
 def _logs(a: Arena, system: System, bases: list[int]) -> None:
     """Logs: records, and behind them, at the first of each batch, where the batch ends; the backlog lies in them."""
-    per_partition, batch = _per_partition(system), system.backlog_batch_records
+    capacities, batch = _log_room(system), system.backlog_batch_records
     read = {(c.topic, q) for c in system.consumers for q in range(c.first_partition, c.first_partition + c.partitions)}
     for x, base in enumerate(bases):
-        lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(per_partition[x % system.partitions])
+        lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(capacities[x])
         a[lg + LG_BASE], a[lg + LG_ENDS] = base, capacity
         if divmod(x, system.partitions) not in read:
             a[lg + LG_CONSUMER] = NONE
