@@ -108,7 +108,9 @@ class Worker:
         self.due = models.stream.state.commit_ns
         self.readers: list[Reader] = []
         self.mortal = bool(models.scenario.faults)
-        self.commit_due = models.scenario.engine.commit_interval_ns
+        state = models.stream.state
+        self.commit_every = state.commit_ns if state.kind == "changelog" else models.scenario.engine.commit_interval_ns
+        self.commit_due = self.commit_every
         self.handled, self.committed = ([0] * len(consumer.logs) for _ in range(2))
         self.polls = 0
         self.at = ""  # what it is blocked at
@@ -197,7 +199,7 @@ class Worker:
             self.call()
 
     def commit(self) -> None:
-        self.commit_due = self.me.env._now + self.models.scenario.engine.commit_interval_ns
+        self.commit_due = self.me.env._now + self.commit_every
         self.committed = list(self.handled)
 
     def crash(self) -> None:
@@ -231,7 +233,7 @@ class Worker:
             me.woke()
         self.down = False
         self.producer.down = consumer.down = None
-        self.commit_due = me.env._now + self.models.scenario.engine.commit_interval_ns
+        self.commit_due = me.env._now + self.commit_every
         self.due = me.env._now + self.models.stream.state.commit_ns
         consumer.queued = consumer.queued_bytes = consumer.next_polled = 0
         for index in range(len(consumer.logs)):
