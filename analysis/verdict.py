@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.accounting import accounting, misplaced, violation
+from analysis.busy import bottleneck
 from analysis.metrics import Ints, Metrics, lag_slope, metrics, window_lag
 from analysis.records import Columns
 from analysis.window import after, cut, window_ns
@@ -71,7 +72,7 @@ def verdict(
 def evaluate(
     scenario: Scenario, records: Columns, counters: Mapping[str, Any] | None = None, *, reason: str = "complete"
 ) -> dict[str, Any]:
-    """What run.json says of its records: `reason`, `verdict`, `verdict_reason`, `metrics`, `accounting`, `warmup`."""
+    """What run.json says of its records: `reason`, `verdict`, `verdict_reason`, `metrics`, and so on."""
     found = cut(scenario, records)
     scenario = after(scenario, found)
     lag = window_lag(scenario, records)
@@ -84,6 +85,7 @@ def evaluate(
         "metrics": values,
         "accounting": counts,
         "warmup": found.told(),
+        "bottleneck": bottleneck(scenario, records, counters),
     }
 
 
@@ -95,6 +97,7 @@ def summary(meta: Mapping[str, Any]) -> dict[str, Any]:
         **{key: meta.get(key) for key in ("verdict", "verdict_reason", "calibration", "append_clock")},
         "parallelism": (scenario.get("engine") or {}).get("parallelism"),
         "warmup": meta.get("warmup"),
+        "bottleneck": meta.get("bottleneck"),
         "metrics": dict(meta.get("metrics") or {}),
         "accounting": dict(meta.get("accounting") or {}),
     }
