@@ -37,8 +37,9 @@ def _zeros(size: int) -> Arena:
     """An arena of zeros on huge pages where the system has them.
 
     A record's stamps lie in a dozen columns far apart: on small pages nearly every one would miss the address cache.
+    The mapping is private: shared ones get huge pages only where the whole system was told so.
     """
-    memory = mmap.mmap(-1, max(1, size) * 8)
+    memory = mmap.mmap(-1, max(1, size) * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
