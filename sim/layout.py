@@ -83,11 +83,12 @@ def build(system: System) -> Arena:
     ]
     servers = [_ServiceRoom(room, x, n) for x in system.services]
     logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
+    leaves = 1 << (len(system.threads) - 1).bit_length()
     pool = 4096 + 16 * len(system.threads)
-    bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
+    bases |= {G_AGENDA: room.take(4 * leaves), G_MESSAGES: room.take(pool * M_STRIDE)}
 
     a = _zeros(room.size)
-    for place, value in {**_settings(system), **bases, G_HEAP_CAP: pool, G_MESSAGES_CAP: pool}.items():
+    for place, value in {**_settings(system), **bases, G_MESSAGES_CAP: pool}.items():
         a[place] = value
     for place, table in tables.items():
         a[bases[place] : bases[place] + len(table)] = table
@@ -106,7 +107,15 @@ def build(system: System) -> Arena:
     _exchanges(a, system, inboxes)
     _services(a, system, servers)
     _micro_batch(a, system)
+    _agenda(a, leaves)
     return a
+
+
+def _agenda(a: Arena, leaves: int) -> None:
+    a[G_LEAVES] = leaves
+    nodes = a[a[G_AGENDA] : a[G_AGENDA] + 4 * leaves].reshape(-1, 2)
+    nodes[:, 0] = FAR
+    nodes[leaves:, 1] = np.arange(leaves)
 
 
 def _per_partition(system: System) -> Int64s:
@@ -146,6 +155,8 @@ def _settings(system: System) -> dict[int, int]:
         G_DELIVERY_POLL: system.delivery_poll_ns,
         G_AHEAD: _ahead(system),
         G_NEXT: NONE,
+        G_AT: NONE,
+        G_TAKEN_BACK: NONE,
         G_TASKS: NONE,
         G_TASKS_TAIL: NONE,
         G_MB_STARTED: NONE,
@@ -190,7 +201,7 @@ def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
         slice_ns = 0 if plenty or host.shares else host.slice_ns
         b = a[G_HOSTS] + h * H_STRIDE
         a[b : b + H_SHARES] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
-        a[b + H_SHARES], a[b + H_WORKING] = (NONE if plenty or not host.shares else shares[h]), working
+        a[b + H_SHARES], a[b + H_WORKING], a[b + H_NEXT] = (NONE if plenty or not host.shares else shares[h]), working, NONE
         a[first : first + len(own)] = own
         first += len(own)
         working += len(own)
@@ -258,6 +269,7 @@ def _threads(
         for place in (*places, T_ASIDE, T_DUE, T_PRODUCER, T_CONSUMER):
             a[b + place] = NONE
         a[b + T_SIGNALLED] = a[b + T_DUE_KEY] = FAR
+        a[b + T_EVENT] = a[b + T_ARRIVES] = a[b + T_TIMER_KEY] = FAR
         # Where cores cannot run out nobody can tell a thread that is ahead of the clock from one that is not.
         host = a[G_HOSTS] + t.host * H_STRIDE
         a[b + T_SHARES] = int(a[host + H_SHARES] != NONE)
@@ -349,15 +361,11 @@ def _micro_batch(a: Arena, system: System) -> None:
 
 
 def grow(a: Arena) -> Arena:
-    """A larger arena: the heap and the message pool move to its end with twice the room."""
-    heap_cap, messages_cap = 2 * int(a[G_HEAP_CAP]), 2 * int(a[G_MESSAGES_CAP])
-    heap, messages = len(a), len(a) + heap_cap * E_STRIDE
-    out = _zeros(messages + messages_cap * M_STRIDE)
-    out[: len(a)] = a
-    for base, place, used in (
-        (heap, G_HEAP, a[G_HEAP_CAP] * E_STRIDE),
-        (messages, G_MESSAGES, a[G_MESSAGES_CAP] * M_STRIDE),
-    ):
-        out[base : base + used] = a[a[place] : a[place] + used]
-    out[G_HEAP], out[G_HEAP_CAP], out[G_MESSAGES], out[G_MESSAGES_CAP] = heap, heap_cap, messages, messages_cap
+    """A larger arena: the message pool moves to its end with twice the room."""
+    cap, base = 2 * int(a[G_MESSAGES_CAP]), len(a)
+    out = _zeros(base + cap * M_STRIDE)
+    out[:base] = a
+    used = a[G_MESSAGES_CAP] * M_STRIDE
+    out[base : base + used] = a[a[G_MESSAGES] : a[G_MESSAGES] + used]
+    out[G_MESSAGES], out[G_MESSAGES_CAP] = base, cap
     return out

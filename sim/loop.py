@@ -13,10 +13,9 @@ from sim import loop_stations as station
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
+from sim.loop_agenda import arrived, push, refresh
 from sim.loop_events import (
     block,
-    close_hole,
-    push,
     table_at,
     wake_draw,
     went_to_sleep,
@@ -47,7 +46,7 @@ from sim.system import COLD_STEP_BITS, COST_BITS, OUTPUT, RESIDUAL_BITS
 
 #: What `advance` returns.
 REACHED = 0  # every event before `until` was taken
-GROW = 1  # the heap or the message pool needs room: call layout.grow and go on
+GROW = 1  # the message pool needs room: call layout.grow and go on
 DEADLOCK = 2  # nothing is timed any more
 FOREVER = 1 << 62
 
@@ -152,7 +151,7 @@ def come_back(a: Arena, t: int) -> None:
         a[b + T_RUN0] = a[G_NOW]
     else:
         a[b + T_RESUME] = 1
-    push(a, a[G_NOW], a[G_KIND], t, t, a[b + T_GENERATION])
+    push(a, a[G_NOW], a[G_KIND], t, NONE)
 
 
 @compiled
@@ -262,7 +261,7 @@ def run(a: Arena, t: int, ahead: bool) -> None:
             if what == 2:
                 following = a[o + 1]
         elif code == op.SEND_REQUEST:
-            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, a[tb + T_MESSAGE], 0)
+            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, a[tb + T_MESSAGE])
         elif code == op.SEND_ANSWER:
             answer(a, t, a[tb + T_MESSAGE])
         elif code == op.ACK:
@@ -390,7 +389,7 @@ def receive_ahead(a: Arena) -> None:
 def start_arena(a: Arena) -> None:
     """Schedules the first WAKE of every thread, in the order of their numbers."""
     for t in range(a[G_THREADS_N]):
-        push(a, 0, EV_WAKE, t, t, 0)
+        push(a, 0, EV_WAKE, t, NONE)
 
 
 @compiled
@@ -409,53 +408,46 @@ def advance(address: int, until: int) -> int:
 def advance_arena(a: Arena, until: int) -> int:
     """Takes every event before `until` (ns), and is at `until` then; returns REACHED, GROW or DEADLOCK."""
     a[G_UNTIL] = until
+    root = a[G_AGENDA] + 2
     while True:
-        close_hole(a)
-        if a[G_HEAP_N] == 0:
+        if a[G_AT] != NONE:
+            refresh(a, a[G_AT])
+            a[G_AT] = NONE
+        key = a[root]
+        if key >= FAR and until > a[G_TAKEN_BACK]:
             if a[G_ACKED_N] < a[G_RECORDS]:
                 return DEADLOCK
             a[G_NOW] = max(a[G_NOW], until)  # every record is answered, and nobody has anything left to do
             return REACHED
-        e = a[G_HEAP]
-        if a[e] >= until:
+        if key >> KEY_BITS >= until:
             a[G_NOW] = max(a[G_NOW], until)  # readings count work and waits under way up to here
             return REACHED
-        spare = a[G_SPARE]
-        if a[G_HEAP_N] + spare > a[G_HEAP_CAP] or a[G_MESSAGES_N] + spare > a[G_MESSAGES_CAP]:
+        if a[G_MESSAGES_N] + a[G_SPARE] > a[G_MESSAGES_CAP]:
             return GROW
-        a[G_NOW] = a[e]
-        kind = a[e + E_RANK] >> KIND_SHIFT
-        x = a[e + E_ARGUMENT]
-        generation = a[e + E_GENERATION]
+        x = a[root + 1]
+        kind = key & EV_CORE
+        a[G_NOW] = key >> KEY_BITS
         a[G_KIND] = kind
-        a[G_HOLE] = 1
+        a[G_AT] = x
         a[G_EVENTS] += 1
+        b = a[G_THREADS] + x * T_STRIDE
         if kind == EV_CORE:
-            b = a[G_THREADS] + x * T_STRIDE
+            a[b + T_EVENT] = FAR
             h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
             if a[b + T_SHARES] == 1:
-                if a[h + H_GENERATION] != generation:
-                    continue
                 share_ends(a, x, h)
                 run(a, x, False)
-                if a[G_NEXT] != NONE:
-                    receive_ahead(a)
-                continue
-            if a[b + T_GENERATION] != generation:
-                continue
-            complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
-            charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
-            if not complete:
-                if a[h + H_QUEUED] == 0:
+            else:
+                complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
+                charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
+                if complete:
+                    run(a, x, False)
+                elif a[h + H_QUEUED] == 0:
                     core_event(a, x, h)
                 else:
                     rotate(a, x, h)
-            else:
-                run(a, x, False)
         elif kind == EV_WAKE:
-            b = a[G_THREADS] + x * T_STRIDE
-            if a[b + T_GENERATION] != generation:
-                continue
+            a[b + T_EVENT] = FAR
             if a[b + T_RESUME] == 1:
                 a[b + T_RESUME] = 0
                 run(a, x, False)
@@ -464,13 +456,16 @@ def advance_arena(a: Arena, until: int) -> int:
                 if ready(a, x):
                     run(a, x, False)
         elif kind == EV_DELIVER:
-            if a[a[G_MESSAGES] + x * M_STRIDE + M_KIND] == op.REQUEST:
-                station.deliver_request(a, x)
+            m = arrived(a, x)
+            if a[a[G_MESSAGES] + m * M_STRIDE + M_KIND] == op.REQUEST:
+                station.deliver_request(a, m)
             else:
-                deliver(a, x)
-        elif generation == FLUSH_TIMER:
-            flow.flush_buffers(a, x)
+                deliver(a, m)
         else:
-            fetch_expires(a, x)
+            a[b + T_TIMER_KEY] = FAR
+            if a[b + T_TIMER_FOR] == FLUSH_TIMER:
+                flow.flush_buffers(a, x)
+            else:
+                fetch_expires(a, x)
         if a[G_NEXT] != NONE:
             receive_ahead(a)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import push
+from sim.loop_agenda import push, schedule
 
 
 @compiled
@@ -80,7 +80,7 @@ def core_event(a: Arena, t: int, h: int) -> None:
     if a[h + H_QUEUED] > 0:
         at = min(at, slice_end(a, t, a[h + H_SLICE]))
     a[b + T_CORE_AT] = at
-    push(a, at, EV_CORE, t, t, a[b + T_GENERATION])
+    push(a, at, EV_CORE, t, NONE)
 
 
 @compiled
@@ -133,9 +133,8 @@ def cut_slices(a: Arena, h: int) -> None:
         if a[b + T_STATE] == RUNNING:
             end = slice_end(a, t, a[h + H_SLICE])
             if a[b + T_CORE_AT] > end:
-                a[b + T_GENERATION] += 1
                 a[b + T_CORE_AT] = end
-                push(a, end, EV_CORE, t, t, a[b + T_GENERATION])
+                push(a, end, EV_CORE, t, NONE)
 
 
 @compiled
@@ -169,7 +168,7 @@ def ready(a: Arena, t: int) -> bool:
                     victim = v
         vb = a[G_THREADS] + victim * T_STRIDE
         charge(a, victim, s, False)
-        a[vb + T_GENERATION] += 1
+        schedule(a, victim, FAR)
         a[vb + T_USED] = most
         to_queue(a, victim, h, True)
         a[b + T_READY0] = now
@@ -232,14 +231,17 @@ def share_clock(a: Arena, h: int) -> None:
 @compiled
 def share_event(a: Arena, h: int) -> None:
     """Replaces the host's CORE event by one of the thread that finishes first."""
-    a[h + H_GENERATION] += 1
     n = a[h + H_N]
+    before = a[h + H_NEXT]
+    t = a[a[h + H_WORKING]] if n > 0 else NONE
+    a[h + H_NEXT] = t
+    if before not in (NONE, t) and a[a[G_THREADS] + before * T_STRIDE + T_EVENT] < FAR:
+        schedule(a, before, FAR)
     if n == 0:
         return
-    t = a[a[h + H_WORKING]]
     left = max(0, a[a[G_THREADS] + t * T_STRIDE + T_FINISH] - a[h + H_VIRTUAL])
     share = a[a[h + H_SHARES] + n]
-    push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, t, a[h + H_GENERATION])
+    push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, NONE)
 
 
 @compiled

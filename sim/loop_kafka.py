@@ -6,7 +6,8 @@ from scenarios.draws import draw_at
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import block, key_now, push, signal, signal_at, table_at
+from sim.loop_agenda import push
+from sim.loop_events import block, key_now, signal, signal_at, table_at
 from sim.system import OUTPUT
 
 
@@ -211,7 +212,7 @@ def fetch_eval(a: Arena, t: int) -> bool:
     a[c + C_EXPIRES] = a[G_NOW] + a[G_FETCH_WAIT]
     if a[c + C_TIMED] == 0:  # one timer a consumer stands in the heap; an old one moves on when it fires
         a[c + C_TIMED] = 1
-        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, FETCH_TIMER)
     return False
 
 
@@ -224,7 +225,7 @@ def fetch_expires(a: Arena, owner: int) -> None:
         return
     if a[c + C_EXPIRES] > a[G_NOW]:
         a[c + C_TIMED] = 1
-        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, FETCH_TIMER)
         return
     m = a[c + C_PARKED]
     a[c + C_PARKED] = NONE
@@ -251,7 +252,7 @@ def fetch_send(a: Arena, t: int) -> bool:
         block(a, t, a[G_NOW] + a[G_FETCH_BACKOFF])
         return False
     m = new_message(a, op.FETCH, t)
-    push(a, arrival(a, t, a[G_THREADS] + t * T_STRIDE + T_LAST_UP), EV_DELIVER, t, m, 0)
+    push(a, arrival(a, t, a[G_THREADS] + t * T_STRIDE + T_LAST_UP), EV_DELIVER, t, m)
     return True
 
 
