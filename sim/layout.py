@@ -12,7 +12,9 @@ from control.batching import V_LIMIT
 from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
-from sim.system import Int64s, Service, System
+from sim.pipelines.poll_loop import worker
+from sim.programs import broker_thread, collector, consumer_client, generator, producer_client
+from sim.system import COST_BITS, Int64s, Service, System
 
 #: What stands in the arena besides tables of structures: quantile tables and columns of records, by header place.
 #: A whole core, as a share of discipline `ps`.
@@ -76,7 +78,7 @@ def build(system: System) -> Arena:
     serving = [i for i, t in enumerate(system.threads) if any(code == op.SERVE for code, *_ in t.program)]
     serves = {i: room.take(AHEAD_MAX) for i in serving}
     shares = [room.take(len(system.threads) + 1) if host.shares else NONE for host in system.hosts]
-    working = room.take(len(system.threads))
+    working, running = room.take(len(system.threads)), room.take(len(system.threads))
     inboxes = [
         (room.take(len(x.readers) * I_STRIDE), room.take(len(x.writers) * len(x.readers) * B_STRIDE))
         for x in system.exchanges
@@ -94,16 +96,19 @@ def build(system: System) -> Arena:
         a[bases[place] : bases[place] + len(table)] = table
     for i, c in enumerate(system.costs):
         k = bases[G_COSTS] + i * K_STRIDE
-        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i])
+        one = c.fixed + c.record + c.point * system.points
+        whole = ((one + c.byte * size) >> COST_BITS for size in system.record_bytes)
+        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i], *whole)
         if c.residual is not None:
             a[residuals[i] : residuals[i] + len(c.residual)] = c.residual
     for program, base in programs.items():
         a[base : base + len(program) * OP_STRIDE] = np.asarray(program, dtype=np.int64).ravel()
     _records(a, system)
-    _hosts(a, system, shares, working)
+    _hosts(a, system, shares, working, running)
     _clients(a, system)
     _logs(a, system, logs)
     _threads(a, system, programs, serves)
+    _roles(a, system)
     _exchanges(a, system, inboxes)
     _services(a, system, servers)
     _micro_batch(a, system)
@@ -154,6 +159,8 @@ def _settings(system: System) -> dict[int, int]:
         G_FETCH_BACKOFF: system.fetch_backoff_ns,
         G_DELIVERY_POLL: system.delivery_poll_ns,
         G_AHEAD: _ahead(system),
+        G_NETWORK_MIN: int(system.network.min()),
+        G_WAKE_MIN: int(system.wake.min()),
         G_NEXT: NONE,
         G_AT: NONE,
         G_TAKEN_BACK: NONE,
@@ -188,7 +195,7 @@ def _records(a: Arena, system: System) -> None:
         a[a[place] : a[place] + n] = NONE
 
 
-def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
+def _hosts(a: Arena, system: System, shares: list[int], working: int, running: int) -> None:
     first = int(a[G_HOST_THREADS])
     for h, host in enumerate(system.hosts):
         own = [i for i, t in enumerate(system.threads) if t.host == h]
@@ -201,10 +208,12 @@ def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
         slice_ns = 0 if plenty or host.shares else host.slice_ns
         b = a[G_HOSTS] + h * H_STRIDE
         a[b : b + H_SHARES] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
-        a[b + H_SHARES], a[b + H_WORKING], a[b + H_NEXT] = (NONE if plenty or not host.shares else shares[h]), working, NONE
+        a[b + H_SHARES], a[b + H_WORKING] = (NONE if plenty or not host.shares else shares[h]), working
+        a[b + H_NEXT], a[b + H_RUNNING] = NONE, running
         a[first : first + len(own)] = own
         first += len(own)
         working += len(own)
+        running += len(own)
 
 
 def _clients(a: Arena, system: System) -> None:
@@ -216,7 +225,7 @@ def _clients(a: Arena, system: System) -> None:
         most = min(system.batch_records, max(1, system.batch_bytes // size))
         a[b : b + P_STRIDE] = (
             *(p.client, p.application, p.topic, p.first_partition, p.partitions, lane),
-            *(0, 0, 0, size, limit, most),
+            *(0, 0, 0, size, limit, most, p.application),
         )
         for _ in range(p.partitions):
             a[a[G_FIRSTS] + lane] = a[a[G_FULLS] + lane] = FAR
@@ -287,10 +296,43 @@ def _threads(
     for g, t_ in enumerate(system.generators):
         b = a[G_THREADS] + t_ * T_STRIDE
         a[b + T_PRODUCER], a[b + T_RECORD] = g, system.backlog + g - len(system.generators)
+        if g < len(system.producers):
+            a[a[G_PRODUCERS] + g * P_STRIDE + P_FILLER] = t_
     for k, c in enumerate(system.consumers):
         for t_ in (c.client, c.application):
             a[a[G_THREADS] + t_ * T_STRIDE + T_CONSUMER] = k
-        a[a[G_THREADS] + c.client * T_STRIDE + T_RECEIVES] = 1
+
+
+def _roles(a: Arena, system: System) -> None:
+    """Whose program is straight code, too, on a host where it may run ahead, beside the thread it shares state with."""
+    known = {
+        generator(): GENERATOR,
+        broker_thread(): BROKER,
+        consumer_client(): CONSUMER,
+        producer_client(): PRODUCER,
+        worker(serves=True): WORKER,
+        collector(): COLLECTOR,
+    }
+
+    def role(t: int) -> int:
+        ahead = a[a[G_THREADS] + t * T_STRIDE + T_AHEAD] == 1
+        return known.get(system.threads[t].program, NOBODY) if ahead else NOBODY
+
+    def host(t: int) -> int:
+        return system.threads[t].host
+
+    roles = {t: role(t) for t in range(len(system.threads)) if role(t) in (GENERATOR, BROKER)}
+    for c in system.consumers:
+        if role(c.client) == CONSUMER and host(c.client) == host(c.application):
+            roles[c.client] = CONSUMER
+            if role(c.application) in (WORKER, COLLECTOR):
+                roles[c.application] = role(c.application)
+    for k, p in enumerate(system.producers):
+        filler = int(a[a[G_PRODUCERS] + k * P_STRIDE + P_FILLER])
+        if role(p.client) == PRODUCER and filler >= 0 and host(p.client) == host(filler):
+            roles[p.client] = PRODUCER
+    for t, own in roles.items():
+        a[a[G_THREADS] + t * T_STRIDE + T_ROLE] = own
 
 
 def _exchanges(a: Arena, system: System, places: list[tuple[int, int]]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw
 from sim import loop_flow as flow
 from sim import loop_stations as station
+from sim import loop_straight as straight
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
@@ -162,9 +163,10 @@ def run(a: Arena, t: int, ahead: bool) -> None:
     """
     tb = a[G_THREADS] + t * T_STRIDE
     may = a[tb + T_AHEAD] == 1
-    a[tb + T_STEPS] = AHEAD_MAX
-    a[tb + T_SERVES_AT] = 0
-    a[tb + T_SERVES_N] = 0
+    if not ahead:
+        a[tb + T_STEPS] = AHEAD_MAX
+        a[tb + T_SERVES_AT] = 0
+        a[tb + T_SERVES_N] = 0
     while True:
         pc = a[tb + T_PC]
         o = a[tb + T_PROGRAM] + pc * OP_STRIDE
@@ -371,18 +373,28 @@ def run(a: Arena, t: int, ahead: bool) -> None:
 
 
 @compiled
-def receive_ahead(a: Arena) -> None:
-    """A consumer client that waits for its answer: WAKE and RECV, ahead of the clock."""
-    t = a[G_NEXT]
-    b = a[G_THREADS] + t * T_STRIDE
-    a[G_NEXT] = NONE
-    a[G_NOW] = a[G_NEXT_AT]
-    a[G_KIND] = EV_WAKE
-    woke_up(a, b)
-    ready(a, t)
-    a[b + T_MESSAGE] = take_list(a, b + T_MAILBOX)
-    a[b + T_PC] += 1
-    run(a, t, True)
+def go(a: Arena, t: int) -> None:
+    """Thread t goes on, awake or with its work done: as its role has it, or by its program."""
+    role = a[a[G_THREADS] + t * T_STRIDE + T_ROLE]
+    if role == BROKER:
+        straight.broker(a, t)
+    elif role == PRODUCER:
+        straight.producer(a, t)
+    elif role == CONSUMER:
+        straight.consumer(a, t)
+    elif role == COLLECTOR:
+        straight.collector(a, t)
+    else:
+        pc = NONE
+        if role == WORKER:
+            pc = straight.worker(a, t)
+        elif role == GENERATOR:
+            pc = straight.generator(a, t)
+        if role == NOBODY:
+            run(a, t, False)
+        elif pc != NONE:
+            a[a[G_THREADS] + t * T_STRIDE + T_PC] = pc
+            run(a, t, a[G_NOW] > a[G_CLOCK])
 
 
 @compiled
@@ -426,7 +438,7 @@ def advance_arena(a: Arena, until: int) -> int:
             return GROW
         x = a[root + 1]
         kind = key & EV_CORE
-        a[G_NOW] = key >> KEY_BITS
+        a[G_NOW] = a[G_CLOCK] = key >> KEY_BITS
         a[G_KIND] = kind
         a[G_AT] = x
         a[G_EVENTS] += 1
@@ -434,14 +446,18 @@ def advance_arena(a: Arena, until: int) -> int:
         if kind == EV_CORE:
             a[b + T_EVENT] = FAR
             h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
-            if a[b + T_SHARES] == 1:
+            if a[b + T_ROLE] != NOBODY:
+                a[b + T_CPU] += a[b + T_REMAINING]
+                a[b + T_REMAINING] = 0
+                go(a, x)
+            elif a[b + T_SHARES] == 1:
                 share_ends(a, x, h)
-                run(a, x, False)
+                go(a, x)
             else:
                 complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
                 charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
                 if complete:
-                    run(a, x, False)
+                    go(a, x)
                 elif a[h + H_QUEUED] == 0:
                     core_event(a, x, h)
                 else:
@@ -450,11 +466,11 @@ def advance_arena(a: Arena, until: int) -> int:
             a[b + T_EVENT] = FAR
             if a[b + T_RESUME] == 1:
                 a[b + T_RESUME] = 0
-                run(a, x, False)
+                go(a, x)
             else:
                 woke_up(a, b)
                 if ready(a, x):
-                    run(a, x, False)
+                    go(a, x)
         elif kind == EV_DELIVER:
             m = arrived(a, x)
             if a[a[G_MESSAGES] + m * M_STRIDE + M_KIND] == op.REQUEST:
@@ -467,5 +483,7 @@ def advance_arena(a: Arena, until: int) -> int:
                 flow.flush_buffers(a, x)
             else:
                 fetch_expires(a, x)
-        if a[G_NEXT] != NONE:
-            receive_ahead(a)
+        while a[G_NEXT] != NONE:
+            t = straight.next_ahead(a)
+            if t != NONE:
+                go(a, t)

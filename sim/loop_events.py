@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from scenarios.draws import draw_at
-from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
 from sim.loop_agenda import push, schedule
-
 
 # ---------------------------------------------------------------- draws
 
@@ -46,9 +44,10 @@ def signal_at(a: Arena, t: int, key: int) -> None:
         return
     a[b + T_SIGNALLED] = key
     at = (key >> KEY_BITS) + wake_draw(a, t, a[G_WAKE])
-    receives = a[b + T_RECEIVES] == 1 and a[a[b + T_PROGRAM] + a[b + T_PC] * OP_STRIDE] == op.RECV
-    if receives and a[b + T_AHEAD] == 1 and a[G_NEXT] == NONE and at < a[G_UNTIL]:
-        a[G_NEXT] = t  # nothing else can wake it: it goes on at once, ahead of the clock
+    if a[G_NEXT] == t:  # woken earlier now
+        a[G_NEXT] = NONE
+    if a[b + T_ROLE] >= CONSUMER and a[G_NEXT] == NONE and at < a[G_UNTIL]:
+        a[G_NEXT] = t  # it may go on at once, ahead of the clock
         a[G_NEXT_AT] = at
         if a[b + T_EVENT] < FAR:
             schedule(a, t, FAR)

@@ -84,11 +84,32 @@ def core_event(a: Arena, t: int, h: int) -> None:
 
 
 @compiled
+def take_core(a: Arena, t: int, h: int) -> None:
+    """Thread t joins those that run on the host."""
+    n = a[h + H_RUNNING_N]
+    a[a[h + H_RUNNING] + n] = t
+    a[a[G_THREADS] + t * T_STRIDE + T_CORE] = n
+    a[h + H_RUNNING_N] = n + 1
+
+
+@compiled
+def leave_core(a: Arena, t: int, h: int) -> None:
+    """Thread t leaves those that run on the host."""
+    n = a[h + H_RUNNING_N] - 1
+    a[h + H_RUNNING_N] = n
+    last = a[a[h + H_RUNNING] + n]
+    place = a[a[G_THREADS] + t * T_STRIDE + T_CORE]
+    a[a[h + H_RUNNING] + place] = last
+    a[a[G_THREADS] + last * T_STRIDE + T_CORE] = place
+
+
+@compiled
 def grant(a: Arena, t: int, h: int) -> None:
     """A thread in no queue gets a core."""
     b = a[G_THREADS] + t * T_STRIDE
     now = a[G_NOW]
     a[b + T_STATE] = RUNNING
+    take_core(a, t, h)
     a[b + T_SLICE0] = now - a[b + T_USED]
     a[b + T_RUN0] = now
     a[b + T_WAIT] += now - a[b + T_READY0]
@@ -126,15 +147,19 @@ def from_queue(a: Arena, h: int) -> int:
 
 @compiled
 def cut_slices(a: Arena, h: int) -> None:
-    """Someone queues now: running threads get their CORE event at their slice end, if that is earlier."""
-    for k in range(a[h + H_THREADS]):
-        t = a[a[h + H_FIRST] + k]
+    """The first one queues: running threads get their CORE event at their slice end, if that is earlier.
+
+    While others queue it stays there: their events were made so.
+    """
+    if a[h + H_QUEUED] > 1:
+        return
+    for k in range(a[h + H_RUNNING_N]):
+        t = a[a[h + H_RUNNING] + k]
         b = a[G_THREADS] + t * T_STRIDE
-        if a[b + T_STATE] == RUNNING:
-            end = slice_end(a, t, a[h + H_SLICE])
-            if a[b + T_CORE_AT] > end:
-                a[b + T_CORE_AT] = end
-                push(a, end, EV_CORE, t, NONE)
+        end = slice_end(a, t, a[h + H_SLICE])
+        if a[b + T_CORE_AT] > end:
+            a[b + T_CORE_AT] = end
+            push(a, end, EV_CORE, t, NONE)
 
 
 @compiled
@@ -150,6 +175,7 @@ def ready(a: Arena, t: int) -> bool:
         return True
     if a[h + H_IDLE] > 0:
         a[h + H_IDLE] -= 1
+        take_core(a, t, h)
         a[b + T_STATE] = RUNNING
         a[b + T_SLICE0] = now
         a[b + T_RUN0] = now
@@ -158,16 +184,15 @@ def ready(a: Arena, t: int) -> bool:
     if 2 * recent(a, t, s) < s:
         victim = NONE
         most = -1
-        for k in range(a[h + H_THREADS]):
-            v = a[a[h + H_FIRST] + k]
-            vb = a[G_THREADS] + v * T_STRIDE
-            if a[vb + T_STATE] == RUNNING:
-                used = (now - a[vb + T_SLICE0]) % s
-                if used > most:
-                    most = used
-                    victim = v
+        for k in range(a[h + H_RUNNING_N]):
+            v = a[a[h + H_RUNNING] + k]
+            used = (now - a[a[G_THREADS] + v * T_STRIDE + T_SLICE0]) % s
+            if used > most or (used == most and v < victim):
+                most = used
+                victim = v
         vb = a[G_THREADS] + victim * T_STRIDE
         charge(a, victim, s, False)
+        leave_core(a, victim, h)
         schedule(a, victim, FAR)
         a[vb + T_USED] = most
         to_queue(a, victim, h, True)
@@ -185,6 +210,7 @@ def release(a: Arena, t: int) -> None:
     h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
     if a[h + H_SLICE] == 0:
         return
+    leave_core(a, t, h)
     if a[h + H_QUEUED] > 0:
         grant(a, from_queue(a, h), h)
     else:
@@ -195,9 +221,9 @@ def release(a: Arena, t: int) -> None:
 def rotate(a: Arena, t: int, h: int) -> None:
     """The thread's slice is over and others queue: to the tail, the head runs."""
     a[a[G_THREADS] + t * T_STRIDE + T_USED] = 0
+    leave_core(a, t, h)
     to_queue(a, t, h, False)
     grant(a, from_queue(a, h), h)
-    cut_slices(a, h)
 
 
 @compiled

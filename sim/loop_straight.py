@@ -179,11 +179,8 @@ def waits_at(a: Arena, t: int, pc: int) -> None:
 @compiled
 def goes_on_at(a: Arena, t: int) -> int:
     """When thread t does anything next, if nobody signals it."""
-    if a[G_NEXT] == t:
-        at: int = a[G_NEXT_AT]
-        return at
-    at = a[a[G_THREADS] + t * T_STRIDE + T_EVENT] >> KEY_BITS
-    return at
+    event: int = a[a[G_THREADS] + t * T_STRIDE + T_EVENT] >> KEY_BITS
+    return a[G_NEXT_AT] if a[G_NEXT] == t else event
 
 
 @compiled
@@ -193,6 +190,15 @@ def delivers_at(a: Arena, t: int) -> int:
     if a[b + T_STATE] != BLOCKED or a[b + T_SIGNALLED] < FAR or a[b + T_EVENT] < FAR:
         return goes_on_at(a, t)
     return max(a[b + T_LAST_UP], a[G_CLOCK]) + a[G_NETWORK_MIN] + a[G_WAKE_MIN]
+
+
+@compiled
+def polls_at(a: Arena, t: int) -> int:
+    """Application thread t of a consumer does not poll before this, but if its client signals it."""
+    b = a[G_THREADS] + t * T_STRIDE
+    if a[a[b + T_PROGRAM] + a[b + T_PC] * OP_STRIDE] == op.POLL:
+        return goes_on_at(a, t)
+    return enqueues_at(a, t)
 
 
 @compiled
@@ -257,7 +263,6 @@ def broker(a: Arena, t: int) -> None:
                     return
                 continue
         if pc == 11:
-            a[b + T_PC] = 11
             pc = 12 if fetch_eval(a, t) else 0  # 11
             if pc == 0:
                 continue
@@ -302,7 +307,7 @@ def consumer(a: Arena, t: int) -> None:
             work = sleep_work(a, t, _CONSUMER_WAKE) if pc == 2 else 0  # 2
             work += fetched_work(a, t, _CONSUMER_FETCH, a[b + T_MESSAGE])  # 3
             done = a[G_NOW] + work
-            if done > a[G_CLOCK] and (done >= a[G_UNTIL] or done >= goes_on_at(a, app)):
+            if done > a[G_CLOCK] and (done >= a[G_UNTIL] or done >= polls_at(a, app)):
                 if work > 0:
                     works(a, t, work, 4)
                 else:
@@ -314,9 +319,9 @@ def consumer(a: Arena, t: int) -> None:
 
 
 @compiled
-def may_go_on(a: Arena, pr: int, at: int) -> bool:
-    """Whether a producer client knows all that concerns it up to `at`, its own request in hand or answered apart."""
-    if at >= a[G_UNTIL] or (a[pr + P_FLIGHT] > 1 and at >= a[G_CLOCK] + a[G_NETWORK_MIN]):
+def may_go_on(a: Arena, pr: int, at: int, known: int) -> bool:
+    """Whether a producer client knows all that concerns it up to `at`; `known` requests are in hand or answered."""
+    if at >= a[G_UNTIL] or (a[pr + P_FLIGHT] > known and at >= a[G_CLOCK] + a[G_NETWORK_MIN]):
         return False
     return at < enqueues_at(a, a[pr + P_FILLER])
 
@@ -337,7 +342,7 @@ def producer(a: Arena, t: int) -> None:
         if pc in (1, 2):
             work = sleep_work(a, t, _PRODUCER_WAKE) if pc == 1 else 0  # 1
             work += message_work(a, t, _PRODUCER_REQUEST, a[b + T_MESSAGE])  # 2
-            if work > 0 and not may_go_on(a, pr, a[G_NOW] + work):
+            if work > 0 and not may_go_on(a, pr, a[G_NOW] + work, 1):
                 works(a, t, work, 3)
                 return
             worked(a, t, work)
@@ -348,7 +353,7 @@ def producer(a: Arena, t: int) -> None:
             continue
         if pc == 5:
             work = sleep_work(a, t, _PRODUCER_WAKE)  # 5
-            if work > 0 and not may_go_on(a, pr, a[G_NOW] + work):
+            if work > 0 and not may_go_on(a, pr, a[G_NOW] + work, 1):
                 works(a, t, work, 6)
                 return
             worked(a, t, work)
@@ -398,6 +403,7 @@ def worker(a: Arena, t: int) -> int:
     pc = a[b + T_PC]
     if pc not in (0, 4, 14, 17):
         return pc
+    # Its last SERVE lies before the clock, for it waited for an event since: no delivery can still come before that.
     a[b + T_STEPS] = AHEAD_MAX
     a[b + T_SERVES_AT] = 0
     a[b + T_SERVES_N] = 0
@@ -502,7 +508,8 @@ def next_ahead(a: Arena) -> int:
         c = a[G_CONSUMERS] + a[b + T_CONSUMER] * C_STRIDE
         knows = at < delivers_at(a, a[c + C_CLIENT])
     elif role == PRODUCER:
-        knows = may_go_on(a, a[G_PRODUCERS] + a[b + T_PRODUCER] * P_STRIDE, at)
+        known = 0 if a[b + T_MAILBOX] == NONE else 1
+        knows = may_go_on(a, a[G_PRODUCERS] + a[b + T_PRODUCER] * P_STRIDE, at, known)
     if not knows:
         push(a, at, EV_WAKE, t, NONE)
         return NONE
