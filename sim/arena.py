@@ -55,8 +55,9 @@ AHEAD_MAX = 64
 # Host.
 (
     H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS,
-    H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_NEXT, H_RUNNING, H_RUNNING_N, H_STRIDE,
-) = range(17)  # fmt: skip
+    H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_NEXT, H_RUNNING, H_RUNNING_N,
+    H_WINDOW, H_WINDOW_BEGIN, H_STRIDE,
+) = range(19)  # fmt: skip
 # Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.
 (
     P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS,

@@ -67,7 +67,7 @@ def build(system: System) -> Arena:
         G_SERVICES: room.take(len(system.services) * S_STRIDE),
         G_LOST: room.take(n) if any(x.loses for x in system.services) else NONE,
         G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
-        **{place: room.take(len(table)) for place, table in tables.items()},
+        **{place: room.take(LINE + len(table)) + LINE for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
         **{place: room.take(n) for place in _COLUMNS},
     }
@@ -94,6 +94,7 @@ def build(system: System) -> Arena:
         a[place] = value
     for place, table in tables.items():
         a[bases[place] : bases[place] + len(table)] = table
+        a[bases[place] - 1] = table[0] if table.min() == table.max() else NONE
     for i, c in enumerate(system.costs):
         k = bases[G_COSTS] + i * K_STRIDE
         one = c.fixed + c.record + c.point * system.points

@@ -15,6 +15,7 @@ from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
 from sim.loop_agenda import arrived, push, refresh
+from sim.loop_costs import record_work
 from sim.loop_events import (
     block,
     table_at,
@@ -60,17 +61,11 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
     size = 0
     batches = 0
     points = 0
-    if source == op.RECORD_IN:
-        records = 1
-        points = a[G_POINTS]
-        size = a[G_BYTES_IN]
-        entity = a[tb + T_RECORD]
-    elif source == op.RECORD_OUT:
-        records = 1
-        points = a[G_POINTS]
-        size = a[G_BYTES_OUT]
-        entity = a[tb + T_RECORD]
-    elif source == op.MESSAGE:
+    if source in (op.RECORD_IN, op.RECORD_OUT):
+        a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_WORKED] = 1
+        place = K_IN if source == op.RECORD_IN else K_OUT
+        return record_work(a, t, cost, place, a[tb + T_RECORD])
+    if source == op.MESSAGE:
         mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
         records = a[mb + M_RECORDS]
         size = a[mb + M_BYTES]

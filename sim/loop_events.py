@@ -11,6 +11,13 @@ from sim.loop_agenda import push, schedule
 
 
 @compiled
+def drawn(a: Arena, table: int, key: int, entity: int) -> int:
+    """Reads a quantile table at the draw of one entity; where all its values are one, that stands before it."""
+    one: int = a[table - 1]
+    return one if one != NONE else table_at(a, table, draw_at(key, entity))
+
+
+@compiled
 def table_at(a: Arena, base: int, u: int) -> int:
     """Reads a quantile table of the arena at 32 uniform bits."""
     i = base + (u >> 22)
@@ -26,7 +33,7 @@ def table_at(a: Arena, base: int, u: int) -> int:
 def wake_draw(a: Arena, t: int, table: int) -> int:
     """The latency of the thread's next wake-up."""
     base = a[G_THREADS] + t * T_STRIDE
-    return table_at(a, table, draw_at(a[base + T_WAKE_KEY], a[base + T_WAKES]))
+    return drawn(a, table, a[base + T_WAKE_KEY], a[base + T_WAKES])
 
 
 @compiled

@@ -8,10 +8,30 @@ from sim.loop_agenda import push, schedule
 
 
 @compiled
-def recent(a: Arena, t: int, slice_ns: int) -> int:
+def window_at(a: Arena, h: int, at: int) -> int:
+    """The window, of a slice's length, that an instant lies in; the last one asked for is known without a division."""
+    slice_ns = a[h + H_SLICE]
+    since = at - a[h + H_WINDOW_BEGIN]
+    if since < 0 or since >= slice_ns:
+        i = at // slice_ns
+        a[h + H_WINDOW] = i
+        a[h + H_WINDOW_BEGIN] = i * slice_ns
+    window: int = a[h + H_WINDOW]
+    return window
+
+
+@compiled
+def used_of_slice(a: Arena, t: int, slice_ns: int) -> int:
+    """What a running thread has used of its slice."""
+    used: int = a[G_NOW] - a[a[G_THREADS] + t * T_STRIDE + T_SLICE0]
+    return used if used < slice_ns else used % slice_ns
+
+
+@compiled
+def recent(a: Arena, t: int) -> int:
     """What t ran of late, as far as it was charged."""
     b = a[G_THREADS] + t * T_STRIDE
-    i = a[G_NOW] // slice_ns
+    i = window_at(a, a[G_HOSTS] + a[b + T_HOST] * H_STRIDE, a[G_NOW])
     ran: int = 0
     if i == a[b + T_WINDOW]:
         ran = a[b + T_CURRENT] + a[b + T_PREVIOUS]
@@ -28,6 +48,7 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
     preempted at that instant sets them when it runs again.
     """
     b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
     now = a[G_NOW]
     d = now - a[b + T_RUN0]
     a[b + T_CPU] += d
@@ -38,14 +59,14 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
         if over < 0 or (over == 0 and not due_now):
             break
         if slice_ns > 0:
-            charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
+            charge_window(a, b, a[b + T_REMAINING] - left, window_at(a, h, now - over))
         a[b + T_REMAINING] = left
         column = a[b + T_MARK_STAMP + a[b + T_MARK]]
         if column != NONE:
             a[a[G_STAMPS] + column * a[G_RECORDS] + a[b + T_RECORD]] = now - over
         a[b + T_MARK] += 1
     if slice_ns > 0:
-        charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
+        charge_window(a, b, a[b + T_REMAINING] - rest, window_at(a, h, now))
     a[b + T_REMAINING] = rest
     a[b + T_RUN0] = now
 
@@ -181,12 +202,12 @@ def ready(a: Arena, t: int) -> bool:
         a[b + T_RUN0] = now
         return True
     s = a[h + H_SLICE]
-    if 2 * recent(a, t, s) < s:
+    if 2 * recent(a, t) < s:
         victim = NONE
         most = -1
         for k in range(a[h + H_RUNNING_N]):
             v = a[a[h + H_RUNNING] + k]
-            used = (now - a[a[G_THREADS] + v * T_STRIDE + T_SLICE0]) % s
+            used = used_of_slice(a, v, s)
             if used > most or (used == most and v < victim):
                 most = used
                 victim = v

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from scenarios.draws import draw_at
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
 from sim.loop_agenda import push
-from sim.loop_events import block, key_now, signal, signal_at, table_at
+from sim.loop_events import block, drawn, key_now, signal, signal_at
 from sim.system import OUTPUT
 
 
@@ -59,7 +58,7 @@ def take_list(a: Arena, head: int) -> int:
 def arrival(a: Arena, t: int, place: int) -> int:
     """When a message that leaves thread t now arrives; `place` keeps the connection's last arrival that way."""
     b = a[G_THREADS] + t * T_STRIDE
-    at = a[G_NOW] + table_at(a, a[G_NETWORK], draw_at(a[b + T_NETWORK_KEY], a[b + T_SENT]))
+    at = a[G_NOW] + drawn(a, a[G_NETWORK], a[b + T_NETWORK_KEY], a[b + T_SENT])
     a[b + T_SENT] += 1
     at = max(at, a[place])
     a[place] = at
@@ -210,7 +209,7 @@ def fetch_eval(a: Arena, t: int) -> bool:
         return True
     a[c + C_PARKED] = m
     a[c + C_EXPIRES] = a[G_NOW] + a[G_FETCH_WAIT]
-    if a[c + C_TIMED] == 0:  # one timer a consumer stands in the heap; an old one moves on when it fires
+    if a[c + C_TIMED] == 0:  # one timer a consumer is on the agenda; an old one moves on when it fires
         a[c + C_TIMED] = 1
         push(a, a[c + C_EXPIRES], EV_TIMER, owner, FETCH_TIMER)
     return False

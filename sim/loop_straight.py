@@ -15,12 +15,12 @@ an event as everybody does.  All bounds are strict, so nothing here ever decides
 
 from __future__ import annotations
 
-from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
 from sim.loop_agenda import push, schedule
-from sim.loop_events import block, table_at, wake_draw, went_to_sleep, woke_up
+from sim.loop_costs import fetched_work, message_work, polled_work, record_work, rest_work, sleep_work
+from sim.loop_events import block, wake_draw, went_to_sleep, woke_up
 from sim.loop_kafka import (
     acknowledge,
     answer,
@@ -39,7 +39,6 @@ from sim.loop_kafka import (
     take_list,
 )
 from sim.programs import COST_NUMBER
-from sim.system import COLD_STEP_BITS, COST_BITS, OUTPUT, RESIDUAL_BITS
 
 _GENERATOR_WAKE = COST_NUMBER["generator.wake"]
 _GENERATOR_RECORD = COST_NUMBER["generator.record"]
@@ -61,81 +60,6 @@ _WORKER_POLL_EMPTY = COST_NUMBER["worker.poll_empty"]
 _COLLECTOR_WAKE = COST_NUMBER["collector.wake"]
 _COLLECTOR_POLL = COST_NUMBER["collector.poll"]
 _COLLECTOR_RECORD = COST_NUMBER["collector.record"]
-
-# ---------------------------------------------------------------- what work costs
-
-
-@compiled
-def residual(a: Arena, t: int, cost: int, entity: int, work: int) -> int:
-    """The work times the residual of its cost, if that has one."""
-    table = a[a[G_COSTS] + cost * K_STRIDE + K_RESIDUAL]
-    if table == NONE:
-        return work
-    return (work * table_at(a, table, draw(a[G_SEED], t, entity, PURPOSE_CPU, cost))) >> RESIDUAL_BITS
-
-
-@compiled
-def record_work(a: Arena, t: int, cost: int, place: int, r: int) -> int:
-    """CPU of one record: of the input topic (place K_IN) or of the output topic (K_OUT)."""
-    return residual(a, t, cost, r, a[a[G_COSTS] + cost * K_STRIDE + place])
-
-
-@compiled
-def message_work(a: Arena, t: int, cost: int, m: int) -> int:
-    """CPU of a message: of a produce request, or of a fetch and what it carries."""
-    mb = a[G_MESSAGES] + m * M_STRIDE
-    if a[mb + M_KIND] == op.PRODUCE:
-        entity = a[mb + M_FIRST]
-    else:
-        owner = a[G_THREADS] + a[mb + M_CONNECTION] * T_STRIDE
-        entity = a[a[G_CONSUMERS] + a[owner + T_CONSUMER] * C_STRIDE + C_FETCHES]
-    k = a[G_COSTS] + cost * K_STRIDE
-    scaled = a[k + K_FIXED] + a[k + K_BATCH] * a[mb + M_BATCHES]
-    scaled += a[k + K_RECORD] * a[mb + M_RECORDS] + a[k + K_BYTE] * a[mb + M_BYTES]
-    a[a[G_THREADS] + a[a[G_THREADS] + t * T_STRIDE + T_HOME] * T_STRIDE + T_WORKED] = 1
-    return residual(a, t, cost, entity, scaled >> COST_BITS)
-
-
-@compiled
-def fetched_work(a: Arena, t: int, cost: int, m: int) -> int:
-    """CPU of a fetch that may be empty: that is the next cost then."""
-    return message_work(a, t, cost if a[a[G_MESSAGES] + m * M_STRIDE + M_RECORDS] > 0 else cost + 1, m)
-
-
-@compiled
-def polled_work(a: Arena, t: int, cost: int, n: int) -> int:
-    """CPU of a poll of n records."""
-    tb = a[G_THREADS] + t * T_STRIDE
-    c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
-    size = n * (a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN])
-    k = a[G_COSTS] + cost * K_STRIDE
-    scaled = a[k + K_FIXED] + a[k + K_RECORD] * n + a[k + K_BYTE] * size
-    a[tb + T_WORKED] = 1
-    return residual(a, t, cost, a[tb + T_POLLS] - 1, scaled >> COST_BITS)
-
-
-@compiled
-def sleep_work(a: Arena, t: int, cost: int) -> int:
-    """CPU after sleep: of every sleep since it was last paid for, and of cold caches."""
-    tb = a[G_THREADS] + t * T_STRIDE
-    sleeps = a[tb + T_SLEPT]
-    if sleeps == 0:
-        return 0
-    since = a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_IDLE_SINCE]
-    coldness = a[a[G_COLD] + min((a[G_NOW] - since) >> COLD_STEP_BITS, TABLE_SIZE - 1)]
-    k = a[G_COSTS] + cost * K_STRIDE
-    scaled = a[k + K_FIXED] * sleeps + ((a[k + K_COLD] * coldness) >> RESIDUAL_BITS)
-    a[tb + T_COLD] += coldness
-    a[tb + T_SLEPT] = 0
-    return residual(a, t, cost, a[tb + T_WAKES], scaled >> COST_BITS)
-
-
-@compiled
-def rest_work(a: Arena, t: int) -> int:
-    """CPU of a broker thread once an answer is on its way."""
-    fixed = a[a[G_COSTS] + _BROKER_REST * K_STRIDE + K_FIXED]
-    return residual(a, t, _BROKER_REST, a[a[G_THREADS] + t * T_STRIDE + T_WAKES], fixed >> COST_BITS)
-
 
 # ---------------------------------------------------------------- going on
 
@@ -189,7 +113,8 @@ def delivers_at(a: Arena, t: int) -> int:
     b = a[G_THREADS] + t * T_STRIDE
     if a[b + T_STATE] != BLOCKED or a[b + T_SIGNALLED] < FAR or a[b + T_EVENT] < FAR:
         return goes_on_at(a, t)
-    return max(a[b + T_LAST_UP], a[G_CLOCK]) + a[G_NETWORK_MIN] + a[G_WAKE_MIN]
+    at: int = max(a[b + T_LAST_UP], a[G_CLOCK]) + a[G_NETWORK_MIN] + a[G_WAKE_MIN]
+    return at
 
 
 @compiled
@@ -206,7 +131,8 @@ def enqueues_at(a: Arena, t: int) -> int:
     """Application thread t of a producer does nothing before this."""
     b = a[G_THREADS] + t * T_STRIDE
     if a[b + T_STATE] == BLOCKED and a[b + T_SIGNALLED] == FAR:
-        return min(goes_on_at(a, t), a[G_CLOCK] + a[G_WAKE_MIN])
+        signalled: int = a[G_CLOCK] + a[G_WAKE_MIN]
+        return min(goes_on_at(a, t), signalled)
     return goes_on_at(a, t)
 
 
@@ -246,7 +172,7 @@ def broker(a: Arena, t: int) -> None:
             pc = 6
         if pc == 8:
             answer(a, t, a[b + T_MESSAGE])  # 8
-            work = rest_work(a, t)  # 9
+            work = rest_work(a, t, _BROKER_REST)  # 9
             if work > 0:
                 works(a, t, work, 6)
                 return
@@ -276,7 +202,7 @@ def broker(a: Arena, t: int) -> None:
             answer(a, t, a[b + T_MESSAGE])  # 13
             pc = 14
         if pc == 14:
-            work = rest_work(a, t)  # 14
+            work = rest_work(a, t, _BROKER_REST)  # 14
             if work > 0:
                 works(a, t, work, 0)
                 return
@@ -400,7 +326,7 @@ def worker(a: Arena, t: int) -> int:
     client = a[a[G_CONSUMERS] + a[b + T_CONSUMER] * C_STRIDE + C_CLIENT]
     stamps = a[G_STAMPS]
     records = a[G_RECORDS]
-    pc = a[b + T_PC]
+    pc: int = a[b + T_PC]
     if pc not in (0, 4, 14, 17):
         return pc
     # Its last SERVE lies before the clock, for it waited for an event since: no delivery can still come before that.
@@ -455,7 +381,7 @@ def worker(a: Arena, t: int) -> int:
 def generator(a: Arena, t: int) -> int:
     """A load generator: nothing but its own schedule moves it.  Returns as `worker`."""
     b = a[G_THREADS] + t * T_STRIDE
-    pc = a[b + T_PC]
+    pc: int = a[b + T_PC]
     if pc not in (0, 5):
         return pc
     created = a[G_STAMPS]
@@ -498,7 +424,7 @@ def next_ahead(a: Arena) -> int:
     Returns:
         The thread, awake, or NONE.
     """
-    t = a[G_NEXT]
+    t: int = a[G_NEXT]
     at = a[G_NEXT_AT]
     b = a[G_THREADS] + t * T_STRIDE
     role = a[b + T_ROLE]
