@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis import cluster, cluster_plots, page, text
+from analysis.figures import Figure
 from analysis.runs import Run, RunError
 from scenarios.errors import ScenarioError
 
@@ -62,14 +63,12 @@ def _run(run: Run) -> dict[str, Any]:
         "whole": _whole(columns, scenario.cluster.quota, len(jobs), label),
         "jobs": [_job_row(job, scenario.jobs[at]) for at, job in enumerate(jobs)],
         "figures": [
-            {
-                "title": jobs[at]["name"],
-                "svg": cluster_plots.job_timeline(
-                    {name: values[columns["job"] == at] for name, values in columns.items()},
-                    scenario.jobs[at].slo_s,
-                    title=f"{jobs[at]['name']}, {label}",
-                ),
-            }
+            _job_figure(
+                jobs[at]["name"],
+                {name: values[columns["job"] == at] for name, values in columns.items()},
+                scenario.jobs[at].slo_s,
+                label,
+            )
             for at in shown
         ],
         "left_out": len(jobs) - len(shown),
@@ -89,15 +88,23 @@ def _scenario(run: Run) -> Any:
     return scenario
 
 
-def _whole(columns: dict[str, Any], quota: int, jobs: int, label: str) -> str:
+def _whole(columns: dict[str, Any], quota: int, jobs: int, label: str) -> Figure:
     minutes = int(columns["minute"].max()) + 1 if len(columns["minute"]) else 0
 
     def together(name: str) -> Any:
         return np.bincount(columns["minute"], weights=columns[name], minlength=minutes)
 
-    return cluster_plots.cluster_timeline(
-        together("requests"), together("replicas_mean"), quota, jobs - together("utility"), title=f"cluster, {label}"
-    )
+    data = {"requests": together("requests"), "replicas": together("replicas_mean")}
+    data["lost_utility"] = jobs - together("utility")
+    title = f"cluster, {label}"
+    svg = cluster_plots.cluster_timeline(data["requests"], data["replicas"], quota, data["lost_utility"], title=title)
+    whole = {"minute": range(minutes)} | {name: values.tolist() for name, values in data.items()}
+    return Figure(title, svg, whole, wide=True)
+
+
+def _job_figure(name: str, rows: dict[str, Any], slo_s: float, label: str) -> Figure:
+    svg = cluster_plots.job_timeline(rows, slo_s, title=f"{name}, {label}")
+    return Figure(name, svg, {column: values.tolist() for column, values in rows.items()}, of=label)
 
 
 def _job_row(job: dict[str, Any], asked: Any) -> dict[str, Any]:

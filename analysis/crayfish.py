@@ -53,7 +53,7 @@ def labels(scenario: Scenario) -> dict[str, Any]:
     return {
         "engine": kind,
         "tool": scenario.serving.runtime,
-        "model": scenario.model.name,
+        "model": scenario.model.label,
         "mr": engine.parallelism,
         "batch_size": scenario.workload.points,
         "rate": scenario.workload.arrival.rate_per_s,

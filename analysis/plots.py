@@ -82,7 +82,7 @@ def curves(
             axes.plot([x for x, _ in real], middle, ls="", marker=marker, ms=6, color=colour, mec=INK, mew=0.6)
         axes.plot([], [], color=colour, marker=marker, lw=1.6, ms=5, label=label)
     shown = [v for p in series.values() for _, s in p for v in (s.predicted, *s.measured) if v is not None]
-    if log_y and shown and min(shown) > 0:
+    if log_y and shown and min(shown) > 0 and max(shown) > 3 * min(shown):  # else no label may stand on the axis
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda v, _pos: f"{v:g}")
         if math.log10(max(shown) / min(shown)) < 1.5:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis import page, plots, text
+from analysis import page, plots, residuals, run_figures, settings, text
 from analysis.cluster import is_cluster
+from analysis.figures import Figure
 from analysis.metrics import stage_ms
 from analysis.plots import Sample
 from analysis.runs import Run, RunError, read_run
@@ -25,6 +26,8 @@ LATENCIES = ("latency_acked_ms_p50", "latency_acked_ms_p99")
 _LATENCY_LABEL = {"latency_acked_ms_p50": "latency p50, ms", "latency_acked_ms_p99": "latency p99, ms"}
 #: What a check row may call a metric -> the name of run.json.
 _WORDS = {"latency_p50": LATENCIES[0], "latency_p99": LATENCIES[1], "throughput": "throughput_per_s"}
+#: Of at most so many runs every plot is shown.
+MAX_DETAILED = 12
 _PARALLELISM_LABEL = {"drain": "drain throughput", "sustainable": "sustainable throughput"}
 
 
@@ -57,7 +60,7 @@ def report(run_dirs: Sequence[Path | str], check_results: Sequence[Mapping[str, 
     # Where runs and rows speak of one point, the row has the interval and the repeats.
     found = {(s.metric, s.kind, s.parallelism, s.rate_per_s): s for s in run_samples(run.meta for run in runs)}
     found |= {(s.metric, s.kind, s.parallelism, s.rate_per_s): s for s in map(check_sample, rows)}
-    breakdown = {run.meta["id"] or run.path.name: _stages(run) for run in runs}
+    breakdown, details = _run_by_run(runs)
     return page.write(
         out,
         "report.html.j2",
@@ -68,6 +71,10 @@ def report(run_dirs: Sequence[Path | str], check_results: Sequence[Mapping[str, 
         stages={k: v for k, v in breakdown.items() if any(x is not None for x in v.values())},
         stage_names=list(next(iter(breakdown.values()), {})),
         stage_plot=_stage_plot(runs, breakdown),
+        details=details,
+        left_out=max(0, len([run for run in runs if run.complete]) - MAX_DETAILED),
+        differences=settings.differences({_name(run): run.meta.get("scenario") or {} for run in runs}),
+        residuals=residuals.figures(rows),
         outcomes=_outcomes(runs),
         check=[_check_row(row) for row in rows],
         provenance=[page.provenance(run) for run in runs],
@@ -138,7 +145,7 @@ def offered(meta: Mapping[str, Any]) -> float | None:
     return float(f"{values['offered_per_s']:.2g}")
 
 
-def _figures(samples: Sequence[Sample]) -> list[dict[str, str]]:
+def _figures(samples: Sequence[Sample]) -> list[Figure]:
     """Latency and throughput against rate (a colour a parallelism) and against parallelism (a colour a rate)."""
     figures = []
     paced = [s for s in samples if s.kind == "rate" and s.rate_per_s is not None]
@@ -154,15 +161,30 @@ def _figures(samples: Sequence[Sample]) -> list[dict[str, str]]:
             by_rate[f"{text.number(s.rate_per_s)} /s"].append((s.parallelism, s))
         if by_parallelism:
             svg = plots.curves(by_parallelism, xlabel="offered rate, records/s", integer_x=False, **options)  # type: ignore[arg-type]
-            figures.append({"title": f"{label.split(',')[0].capitalize()} against rate", "svg": svg})
+            title = f"{label.split(',')[0].capitalize()} against rate"
+            figures.append(Figure(title, svg, _data("offered_per_s", by_parallelism)))
         by_rate = _several(by_rate)
         if metric == "throughput_per_s":
             for s in (s for s in samples if s.kind in _PARALLELISM_LABEL):
                 by_rate.setdefault(_PARALLELISM_LABEL[s.kind], []).append((s.parallelism, s))
         if by_rate:
             svg = plots.curves(by_rate, xlabel="parallelism", integer_x=True, **options)  # type: ignore[arg-type]
-            figures.append({"title": f"{label.split(',')[0].capitalize()} against parallelism", "svg": svg})
+            title = f"{label.split(',')[0].capitalize()} against parallelism"
+            figures.append(Figure(title, svg, _data("parallelism", by_rate)))
     return figures
+
+
+def _data(x: str, series: Mapping[str, Sequence[tuple[float, Sample]]]) -> dict[str, list[Any]]:
+    """What `plots.curves` draws, as columns: a row a point, its repeats beside each other in one."""
+    points = [(label, at, s) for label, places in series.items() for at, s in places]
+    return {
+        "series": [label for label, _, _ in points],
+        x: [at for _, at, _ in points],
+        "predicted": [s.predicted for _, _, s in points],
+        "predicted_lo": [s.lo for _, _, s in points],
+        "predicted_hi": [s.hi for _, _, s in points],
+        "measured": [" ".join(map(repr, s.measured)) for _, _, s in points],
+    }
 
 
 def _several(series: Mapping[str, list[tuple[float, Sample]]]) -> dict[str, list[tuple[float, Sample]]]:
@@ -216,21 +238,35 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, Any]:
     return {"names": used, "lines": lines}
 
 
-def _stages(run: Run) -> dict[str, float | None]:
+def _run_by_run(runs: Sequence[Run]) -> tuple[dict[str, dict[str, float | None]], list[dict[str, Any]]]:
+    """Of each run its stages, and of the first ones the figures.  The records of one run at a time are held."""
     from scenarios.errors import ScenarioError
     from scenarios.load import from_resolved
 
-    if not run.complete:
-        return {}
-    try:
-        scenario = from_resolved(run.meta["scenario"])
-    except ScenarioError as error:
-        raise RunError(run.path, f"its scenario cannot be read: {error}") from error
-    # Read apart from `run`, so that the records of one run at a time are held.
-    return stage_ms(scenario, read_run(run.path).records)
+    breakdown: dict[str, dict[str, float | None]] = {}
+    details: list[dict[str, Any]] = []
+    for run in runs:
+        breakdown[_name(run)] = {}
+        if not run.complete:
+            continue
+        try:
+            scenario = from_resolved(run.meta["scenario"])
+        except ScenarioError as error:
+            raise RunError(run.path, f"its scenario cannot be read: {error}") from error
+        records = read_run(run.path).records  # read apart from `run`, which lives as long as the report is made
+        breakdown[_name(run)] = stage_ms(scenario, records)
+        if len(details) < MAX_DETAILED:
+            found = run_figures.figures(_name(run), scenario, records)
+            meta = run.meta
+            details.append({"id": _name(run), "backend": meta["backend"], "verdict": meta["verdict"], "figures": found})
+    return breakdown, [run for run in details if run["figures"]]
 
 
-def _stage_plot(runs: Sequence[Run], breakdown: Mapping[str, Mapping[str, float | None]]) -> str:
+def _name(run: Run) -> str:
+    return str(run.meta["id"] or run.path.name)
+
+
+def _stage_plot(runs: Sequence[Run], breakdown: Mapping[str, Mapping[str, float | None]]) -> Figure | None:
     """The bars of at most a dozen paced points, one run each, STABLE ones: where records queue that dwarfs the rest."""
     bars: dict[tuple[int, float, str], Mapping[str, float | None]] = {}
     for run in runs:
@@ -238,7 +274,12 @@ def _stage_plot(runs: Sequence[Run], breakdown: Mapping[str, Mapping[str, float 
         if run.meta["verdict"] == "STABLE" and rate is not None and any(stages.values()):
             bars.setdefault((_parallelism(run.meta), rate, str(run.meta["backend"])), stages)
     named = {f"{who} {text.number(rate)} /s x{count}": bars[count, rate, who] for count, rate, who in sorted(bars)[:12]}
-    return plots.stages(named) if named else ""
+    if not named:
+        return None
+    names = list(dict.fromkeys(name for stages in named.values() for name in stages))
+    data: dict[str, list[Any]] = {"point": list(named)}
+    data |= {f"{name}_ms": [stages.get(name) for stages in named.values()] for name in names}
+    return Figure("Median time of each stage", plots.stages(named), data)
 
 
 def _parallelism(meta: Mapping[str, Any]) -> int:

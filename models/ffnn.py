@@ -10,7 +10,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from models.definition import ModelDef
+from models.layers import INPUT, Dense, Flatten, Network, Relu, Stack, Weights
+from models.networks import define
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 WIDTHS = (784, 32, 32, 32, 32, 10)
-#: Old enough for every runtime in use; Gemm, Relu and Flatten mean the same since.
-OPSET, IR_VERSION = 13, 7
 
 
 def weights(seed: int) -> list[tuple[Floats, Floats]]:
@@ -36,52 +35,23 @@ def weights(seed: int) -> list[tuple[Floats, Floats]]:
     return layers
 
 
-def build(seed: int) -> bytes:
-    """The ONNX file: input "input" (batch, 28, 28), output "logits" (batch, 10), batch axis dynamic."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes = [helper.make_node("Flatten", ["input"], ["h0"], axis=1)]
-    initializers = []
-    layers = weights(seed)
-    for i, (matrix, bias) in enumerate(layers):
-        last = i == len(layers) - 1
-        initializers += [numpy_helper.from_array(matrix, f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
-        out = "logits" if last else f"z{i}"
-        nodes.append(helper.make_node("Gemm", [f"h{i}", f"w{i}", f"b{i}"], [out], transB=1))
-        if not last:
-            nodes.append(helper.make_node("Relu", [out], [f"h{i + 1}"]))
-    graph = helper.make_graph(
-        nodes,
-        "ffnn",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 28, 28])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", WIDTHS[-1]])],
-        initializers,
-    )
-    proto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="weir"
-    )
-    return bytes(proto.SerializeToString(deterministic=True))
+def named(layers: list[tuple[Floats, Floats]]) -> Weights:
+    """The same by the names of `network`."""
+    found: dict[str, Floats] = {}
+    for i, (matrix, bias) in enumerate(layers, 1):
+        found |= {f"dense{i}.matrix": matrix, f"dense{i}.bias": bias}
+    return found
 
 
-def forward(seed: int, x: Floats) -> Floats:
-    """The same network in numpy."""
-    import numpy as np
-
-    h = x.reshape(len(x), -1)
-    layers = weights(seed)
-    for i, (matrix, bias) in enumerate(layers):
-        h = h @ matrix.T + bias
-        if i < len(layers) - 1:
-            h = np.maximum(h, np.float32(0))
-    return h
+def network() -> Network:
+    """Its layers."""
+    s = Stack()
+    at = s.add(Flatten(name="flat", inputs=(INPUT,)))
+    for i, units in enumerate(WIDTHS[1:], 1):
+        at = s.add(Dense(name=f"dense{i}", inputs=(at,), units=units))
+        if i < len(WIDTHS) - 1:
+            at = s.add(Relu(name=f"dense{i}_relu", inputs=(at,)))
+    return Network("ffnn", (28, 28), tuple(s.layers), lambda seed: named(weights(seed)))
 
 
-FFNN = ModelDef(
-    name="ffnn",
-    input_shape=(28, 28),
-    outputs=WIDTHS[-1],
-    parameters=sum(i * o + o for i, o in pairwise(WIDTHS)),
-    summary="784-32-32-32-32-10, ReLU between, raw logits",
-    build=build,
-    forward=forward,
-)
+FFNN = define(network(), "784-32-32-32-32-10, ReLU between, raw logits", revision=2)

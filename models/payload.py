@@ -2,7 +2,8 @@
 
 `json` is Crayfish's message: `creationTimestamp` (epoch ms), `dataPointSz1` (points), `dataPointSz2` (values a
 point), `dataPoint` (ONE string of all values, each followed by a comma) and `prediction` (null, or a string of the
-same form).  `binary` is a 28-byte header and raw little-endian float32.  In both an output repeats the whole input.
+same form).  `binary` is a 28-byte header and raw little-endian float32.  `protobuf` is a row of a file and its type
+(`models.records`).  In all of them an output repeats the whole input.
 
 How the JSON values are parsed (784 values, 8.3 kB, one core; microseconds): `orjson` on "[" + string + "]" 24,
 pyarrow split and cast 46, `numpy.fromstring` 57 (deprecated), split and `numpy.array` 68, split and `float` 76; the
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-FORMATS = ("json", "binary")
+FORMATS = ("json", "binary", "protobuf")
 #: The creation time of a payload from the pool until `restamp` sets it: thirteen digits, as every time until 2286.
 POOL_CREATED_MS = 1_500_000_000_000
 
@@ -49,13 +50,15 @@ class Message:
         values: float32 (points, values a point); read-only where it is a view of a binary payload.
         created_ms: Epoch milliseconds.
         prediction: float32 (points, outputs), None in an input.
-        body: What `encode_output` starts from: the JSON object as decoded, or the binary payload.
+        body: What `encode_output` starts from: the JSON object as decoded, or the payload itself.
+        record_type: Of a protobuf record; else empty.
     """
 
     values: Floats
     created_ms: int
     prediction: Floats | None
     body: Any
+    record_type: str = ""
 
     @property
     def points(self) -> int:
@@ -67,14 +70,20 @@ def encode_input(fmt: str, values: Floats, created_ms: int = POOL_CREATED_MS) ->
     """A payload from an array.
 
     Args:
-        fmt: `json` or `binary`.
+        fmt: `json`, `binary`, or `protobuf` (one point, of no type).
         values: float32 (points, ...): what follows the first axis is flattened.
         created_ms: Epoch milliseconds.
 
     Raises:
-        ValueError: Unknown format, no points, or (json) a value that is not finite.
+        ValueError: Unknown format, no points, (json) a value that is not finite, or (protobuf) several points.
     """
     flat = _flat(values)
+    if fmt == "protobuf":
+        from models.records import encode_record
+
+        if len(flat) != 1:
+            raise ValueError(f"a protobuf record holds one point, not {len(flat)}")
+        return encode_record(flat[0], "", created_ms)
     if fmt == "json":
         return _json_input(len(flat), flat.shape[1], _text(flat), created_ms)
     _require_binary(fmt)
@@ -91,6 +100,8 @@ def parse_input(fmt: str, data: bytes) -> Message:
     """
     if fmt == "json":
         return _parse_json(data)
+    if fmt == "protobuf":
+        return _parse_record(data)
     _require_binary(fmt)
     return _parse_binary(data)
 
@@ -100,13 +111,16 @@ def decode_input(fmt: str, data: bytes) -> Floats:
     return parse_input(fmt, data).values
 
 
-def encode_output(fmt: str, source: bytes | Message | Floats, prediction: Floats) -> bytes:
+def encode_output(
+    fmt: str, source: bytes | Message | Floats, prediction: Floats, model: tuple[str, int] = ("", 0)
+) -> bytes:
     """The output record: the whole input and the prediction.
 
     Args:
-        fmt: `json` or `binary`.
+        fmt: `json`, `binary` or `protobuf`.
         source: The input: as parsed (fastest), as bytes, or as an array (then encoded first).
         prediction: float32 (points, outputs).
+        model: Name and version, which (protobuf) the output carries.
 
     Raises:
         PayloadError: `source` are bytes that cannot be parsed.
@@ -120,6 +134,10 @@ def encode_output(fmt: str, source: bytes | Message | Floats, prediction: Floats
         raise ValueError(f"a prediction of {len(answer)} points for an input of {message.points}")
     if fmt == "json":
         return orjson.dumps({**message.body, "prediction": _text(answer)})
+    if fmt == "protobuf":
+        from models.records import encode_scored
+
+        return encode_scored(message.body, answer, *model)
     _require_binary(fmt)
     body: bytes = message.body
     points, width = message.values.shape
@@ -145,6 +163,10 @@ def restamp(fmt: str, data: bytes, created_ms: int) -> bytes:
     if fmt == "json":
         start = len(_JSON_PREFIX)
         return b"%b%0*d%b" % (_JSON_PREFIX, _JSON_STAMP_DIGITS, created_ms, data[start + _JSON_STAMP_DIGITS :])
+    if fmt == "protobuf":
+        from models.records import restamped
+
+        return restamped(data, created_ms)
     _require_binary(fmt)
     return data[:_CREATED_OFFSET] + struct.pack("<q", created_ms) + data[_CREATED_OFFSET + 8 :]
 
@@ -161,10 +183,14 @@ def payload_pool(scenario: Scenario) -> list[bytes]:
 
     workload = scenario.workload
     payload, points = workload.payload, workload.points
+    if payload.format == "protobuf":
+        from models.records import record_pool
+
+        return record_pool(scenario, POOL_CREATED_MS)
     if payload.pad_bytes:
         rng = np.random.default_rng([workload.seed, 0x9AD])
         return [_padded(payload.format, points, payload.pad_bytes, rng) for _ in range(payload.pool)]
-    x = inputs(scenario.model.name, payload.pool * points, workload.seed)
+    x = inputs(scenario.model, payload.pool * points, workload.seed)
     return [encode_input(payload.format, x[i * points : (i + 1) * points]) for i in range(payload.pool)]
 
 
@@ -238,6 +264,17 @@ def _parse_json(data: bytes) -> Message:
     if len(answer) % points:
         raise PayloadError(f"{len(answer)} predicted values for {points} points")
     return Message(values, created, answer.reshape(points, -1), body)
+
+
+def _parse_record(data: bytes) -> Message:
+    from models.messages import MessageError
+    from models.records import read_input
+
+    try:
+        values, created, kind, prediction = read_input(data)
+    except MessageError as error:
+        raise PayloadError(str(error)) from None
+    return Message(values, created, prediction, data, kind)
 
 
 def _numbers(text: str, expected: int | None) -> Floats:

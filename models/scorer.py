@@ -1,110 +1,67 @@
-"""Scoring inside the engine's own process: a runtime loads a model's file and answers arrays.
-
-A runtime is one function and one line in `RUNTIMES`, or an entry point in the group `weir.runtimes` (name -> the
-function).  Runtimes use one thread (Crayfish's setting): parallelism is the engine's, and a core is one worker's.
-"""
+"""Scoring inside the engine's own process: a model, a runtime, and the file between them."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
-from models.definition import ModelDef, ModelError
-from models.zoo import export, model
+from models.definition import ModelDef, ModelError, Scorer
+from models.noop import NoopScorer
+from models.runtimes import RUNTIMES, Runtime, runtime
+from models.runtimes.onnx import OnnxScorer
+from models.zoo import Which, export, model
+from scenarios import spec
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
-
-ENTRY_POINT_GROUP = "weir.runtimes"
+__all__ = ["RUNTIMES", "NoopScorer", "OnnxScorer", "Scorer", "load_scorer", "refuse"]
 
 
-class Scorer(Protocol):
-    """Answers points."""
-
-    def score(self, x: Floats) -> Floats:
-        """Scores points.
-
-        Args:
-            x: float32, (points, values) as decoded from a payload, or (points, *input_shape).
-
-        Returns:
-            float32 array (points, outputs).
-        """
-        ...
-
-
-class NoopScorer:
-    """Answers one zero a point."""
-
-    def score(self, x: Floats) -> Floats:
-        """See `Scorer.score`; any number of values a point will do."""
-        import numpy as np
-
-        return np.zeros((len(x), 1), np.float32)
-
-
-class OnnxScorer:
-    """ONNX Runtime on the CPU, one thread, sequential execution."""
-
-    def __init__(self, definition: ModelDef, path: Path) -> None:
-        """Loads the file.
-
-        Raises:
-            ModelError: The runtime refuses the file.
-        """
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        try:
-            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions have no common public base
-            raise ModelError(f"model {definition.name!r}: ONNX Runtime cannot load {path}: {error}") from error
-        self._shape = (-1, *definition.input_shape)
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [self._session.get_outputs()[0].name]
-
-    def score(self, x: Floats) -> Floats:
-        """See `Scorer.score`."""
-        answer: Floats = self._session.run(self._outputs, {self._input: x.reshape(self._shape)})[0]
-        return answer
-
-
-def _onnx(definition: ModelDef, model_dir: Path, seed: int) -> Scorer:
-    return OnnxScorer(definition, export(definition.name, model_dir, seed))
-
-
-#: runtime -> (model, folder of model files, seed) -> scorer
-RUNTIMES: dict[str, Callable[[ModelDef, Path, int], Scorer]] = {
-    "onnx": _onnx,
-}
-
-
-def load_scorer(name: str, runtime: str, model_dir: Path | str, seed: int = 0) -> Scorer:
+def load_scorer(
+    which: Which, runtime_name: str, model_dir: Path | str, seed: int = 0, fmt: str | None = None
+) -> Scorer:
     """Loads a model into a runtime; the model is exported into `model_dir` where it is not there yet.
 
-    Raises:
-        ModelError: Unknown model or runtime, or the runtime refuses the file.
-    """
-    definition = model(name)
-    if definition.build is None:
-        return NoopScorer()
-    loader = RUNTIMES.get(runtime)
-    if loader is None:
-        from importlib.metadata import entry_points
+    Args:
+        which: A model's name, or a scenario's `model` section.
+        runtime_name: A runtime; a model that needs none (noop, sleep) does not look at it.
+        model_dir: Folder of model files.
+        seed: The seed the model's weights are drawn from.
+        fmt: The format to load; None: the runtime's best that the model has.
 
-        for entry in entry_points(group=ENTRY_POINT_GROUP, name=runtime):
-            loader = entry.load()
-    if loader is None:
-        near = difflib.get_close_matches(runtime, RUNTIMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ModelError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}{hint}")
-    return loader(definition, Path(model_dir), seed)
+    Raises:
+        ModelError: Unknown model or runtime, the runtime does not score this model or is not installed, or it refuses
+            the file.
+    """
+    definition, chosen, found = _chosen(which, runtime_name, fmt)
+    if definition.alone is not None:
+        return definition.alone(which if isinstance(which, spec.Model) else spec.Model(which))
+    assert chosen is not None
+    return chosen.load(definition, export(which, model_dir, seed, found))
+
+
+def refuse(which: Which, runtime_name: str) -> None:
+    """Refuses what `load_scorer` would refuse before it loads anything.
+
+    Raises:
+        ModelError: Unknown model or runtime, or the runtime does not score this model or is not installed.
+    """
+    _chosen(which, runtime_name, None)
+
+
+def _chosen(which: Which, runtime_name: str, fmt: str | None) -> tuple[ModelDef, Runtime | None, str]:
+    """The model, and the runtime and format that will score it, if it needs one."""
+    definition = model(which)
+    if definition.alone is not None:
+        return definition, None, ""
+    chosen = runtime(runtime_name)
+    found = chosen.format_of(definition) if fmt is None else fmt
+    if found is None or found not in chosen.formats:
+        has = "onnx" if definition.file is not None else ", ".join(definition.formats) or "no file at all"
+        raise ModelError(
+            f"runtime {chosen.name} scores {', '.join(chosen.formats)}, "
+            f"model {definition.name!r} comes as {has}" + ("" if fmt is None else f"; {fmt} was asked for")
+        )
+    if not chosen.present():
+        raise ModelError(
+            f"runtime {chosen.name} needs {' and '.join(chosen.packages)}, not installed here: "
+            f"pip install 'weir[{chosen.extra}]'"
+        )
+    return definition, chosen, found

@@ -10,7 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from real.cli import EXIT_FAILED, reported
+from real.model_stream.command import app as publish_app
+from real.model_stream.command import model_server_command
 from real.pool.command import manifests_command, replay_command
+from real.profiler.command import ListOptions, doctor_command, grid_command
+from real.servers.command import servers_command
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run pipelines on a real broker."
@@ -147,8 +151,13 @@ def serve(
             answer(sys.stdin, sys.stdout, out=out, broker=broker, warm_s=warm, progress=progress)
 
 
+app.add_typer(publish_app, name="publish")
+app.command("model-server")(model_server_command)
 app.command("replay")(replay_command)
 app.command("manifests")(manifests_command)
+app.command("servers")(servers_command)
+app.command("grid", cls=ListOptions)(grid_command)
+app.command("doctor")(doctor_command)
 
 
 @app.command()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.files import folder
+from models.zoo import model
 from real import settings
 from real.brokers.base import Broker
 from real.engines import engine
@@ -17,6 +19,10 @@ from real.wire import GENERATOR_ROW, WORKER_ROW, Coll, Gen, Rows, Slots, Work
 from scenarios.assignment import range_assignment
 from scenarios.load import resolved
 from scenarios.spec import Scenario
+
+if TYPE_CHECKING:
+    from real.model_stream.cast import Models
+    from real.servers.played import Played
 
 #: The process of an engine that has all workers in one.
 ENGINE = "engine"
@@ -34,6 +40,8 @@ class Cast:
         hosts: Worker -> process, where that has others too.
         parts: Name -> process, once started.
         slots: Process or worker -> its counters.
+        models: The stream of models, where there is one; set once started.
+        server: What scores instead of the engine, where it is external; set once started.
     """
 
     def __init__(
@@ -54,18 +62,39 @@ class Cast:
         self.hosts = dict.fromkeys(self.workers, ENGINE) if self.engine.shared else {}
         self.parts: dict[str, Process] = {}
         self.slots: dict[str, Slots] = {}
+        self.models: Models | None = None
+        self.server: Played | None = None
+        self._told: dict[str, dict[str, Any]] = {}
 
     def rows(self, name: str) -> Path:
         """The side file of a process or worker."""
         return self.directory / f"{name}.rows"
 
-    def start(self, poison: Sequence[int]) -> None:
-        """Starts them all; `poison` as in `Session.run`."""
+    def start(self, poison: Sequence[int], say: Callable[[str], None] = lambda _line: None) -> None:
+        """Starts them all, an external server first; `poison` as in `Session.run`, `say` is told what takes long."""
         np.save(self.directory / "schedule.npy", self.plan.due)
         np.save(self.directory / "partition.npy", self.plan.partition)
+        if self.scenario.serving.kind == "external":
+            from real.servers.played import Played
+
+            self.server = Played(self.scenario, self.supervisor, self._models_folder())
+            self.server.start(say)
         self._load(poison)
         self._collector()
+        stream = self.scenario.model_stream
+        if stream is not None:
+            from real.model_stream.cast import PUBLISHER, Models
+
+            self.models = Models(self.scenario, stream, self.plan, self.broker, self.topics[0], self.directory)
+            self.parts[PUBLISHER] = self.models.start_publisher(self.supervisor)
         self._engine()
+
+    def restart(self, name: str) -> None:
+        """Starts a process of the engine again, after its end; it finds what the one before it counted."""
+        told = {**self._told[name], "restarted": True}
+        if "models_of" in told:
+            told["models_of"] = {**told["models_of"], "restarted": True}
+        self.parts[name] = self.engine.start(self.supervisor, name, told)
 
     def _load(self, poison: Sequence[int]) -> None:
         scenario, n = self.scenario, len(self.plan.due)
@@ -107,7 +136,8 @@ class Cast:
             "partitions": partitions,
             "scenario": resolved(scenario),
             "hold": bool(self.plan.backlog),
-            "models": str(self.directory.parent / "models"),
+            "models": str(self._models_folder()),
+            **({} if self.server is None else {"server": self.server.told()}),
             "row_count": count,
             **self.engine.config(scenario, self.broker, topic_in, self.directory),
         }
@@ -116,13 +146,24 @@ class Cast:
         for i, (name, (first, size)) in enumerate(zip(self.workers, shares, strict=True)):
             Rows(self.rows(name), WORKER_ROW, count, create=True)
             own = None if self.broker.groups else list(range(first, first + size))
-            workers.append({"index": i, "assignment": own, **self._counted(name, Work.PART)})
+            models = {} if self.models is None else self.models.told(i, name)
+            workers.append({"index": i, "assignment": own, **self._counted(name, Work.PART), **models})
         if self.engine.shared:
             told: list[dict[str, Any]] = [{"workers": workers}]
         else:
             told = workers
         for name, each in zip(self.processes, told, strict=True):
-            self.parts[name] = self.engine.start(self.supervisor, name, {**common, **each})
+            self._told[name] = self._member(name, {**common, **each})
+            self.parts[name] = self.engine.start(self.supervisor, name, self._told[name])
+
+    def _models_folder(self) -> Path:
+        return folder(model(self.scenario.model), self.directory.parent / "models")
+
+    def _member(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Where workers are killed and come back: a member of the group that keeps its partitions meanwhile."""
+        if self.scenario.faults and self.broker.groups and "consumer" in told:
+            told["consumer"] = {**told["consumer"], "group.instance.id": name}
+        return told
 
     def _counted(self, name: str, first_part: int) -> dict[str, Any]:
         """Makes counters; what their owner is told of them and of its side file."""

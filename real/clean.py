@@ -12,7 +12,7 @@ from real.brokers.base import Broker
 from real.processes import stale
 from real.procfs import start_time
 
-_TOPIC = re.compile(r"weir-(?P<host>[A-Za-z0-9]+)-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{6}-(in|out)")
+_TOPIC = re.compile(r"weir-(?P<host>[A-Za-z0-9]+)-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{6}-(in|out|models|changelog)")
 
 
 def clean_folders(root: Path | None = None) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from real.procfs import Times, spent
 from real.sampler import Snapshot
+from real.servers.counts import Served
 from real.wire import Coll, Gen, Work
 
 Samples = Sequence[tuple[int, int]]
@@ -62,6 +63,7 @@ class Window:
             "generator": generator,
             "broker": self._broker(parts, each, collector),
             "workers": each,
+            **({"server": self._server()} if "server" in self.end.threads else {}),
             **({"engine": self._shared(each)} if self.hosts else {}),
             "collector": collector,
             "host": self._host(),
@@ -99,6 +101,19 @@ class Window:
             "fetch_empty": None,
             "produce_requests": self._requests(name, "Produce"),
         }
+
+    def _server(self) -> Counts:
+        """Of an external server: all of its processes; what it took and kept, where it is ours and counts that."""
+        whole = self._total("server") or Times()
+        found = {"cpu_ns": whole.cpu_ns, "run_wait_ns": whole.wait_ns, "wakeups": whole.wakeups}
+        if "server" in self.end.slots:
+            slots = self._slots("server")
+            found |= {"batches": slots[Served.BATCHES], "requests": slots[Served.REQUESTS]}
+            found |= {"failed": slots[Served.FAILED], "busy_ns": slots[Served.BUSY_NS]}
+            if slots[Served.HITS] + slots[Served.MISSES] + slots[Served.COALESCED]:
+                found |= {"cache_hits": slots[Served.HITS], "cache_misses": slots[Served.MISSES]}
+                found |= {"cache_coalesced": slots[Served.COALESCED], "cache_evicted": slots[Served.EVICTED]}
+        return found
 
     def _shared(self, workers: list[Counts]) -> Counts:
         """What the process of several workers used beside their own threads."""
@@ -143,6 +158,8 @@ class Window:
         ours = [self._total(name) for name in self.end.threads]
         harness = self._total("harness") or Times()
         return {
+            "cores": len(self.end.cores.used_ns),
+            "used_ns": used,
             "steal_ns": self.end.cores.steal_ns - self.begin.cores.steal_ns,
             # Everything that is no part of the pipeline: the harness, other processes, the kernel's own threads.
             "other_cpu_ns": max(0, used - sum(t.cpu_ns for t in ours if t is not None) + harness.cpu_ns),

@@ -9,6 +9,7 @@ and reported once every record of it is acknowledged; its stamps read 0, as they
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,20 @@ class Generator:
         self.slots = Slots(config["slots"], config["slot_count"]).values
         self.rows = Rows(config["rows"], GENERATOR_ROW, len(mine)).buffer
         self.pool = payload_pool(self.scenario)
-        self.poison = frozenset(config["poison"])
+        places = mine  # in the pool, begun again at its end
+        if workload.payload.format == "protobuf":
+            from models.records import pool_places
+
+            places = pool_places(self.scenario, len(self.pool), len(due))[mine]
+        elif self.scenario.serving.cache is not None:  # what the records ask about
+            from scenarios.keys import keys_of
+
+            cache = self.scenario.serving.cache
+            keys = replace(workload, payload=replace(workload.payload, pool=cache.keys))
+            self.pool = payload_pool(replace(self.scenario, workload=keys))
+            places = keys_of(workload.seed, len(due), cache.keys, cache.skew)[mine]
+        self.places = places.tolist()
+        self.poison = frozenset([*config["poison"], *workload.payload.poison])
         self.requests = RequestLog("Produce")
         self.each = workload.payload.serialise == "each"
 
@@ -94,7 +108,7 @@ class Generator:
 
     def _send(self, i: int, created: int, sent: int) -> None:
         sequence, partition, slots = self.sequences[i], self.partitions[i], self.slots
-        value = self._payload(sequence, created)
+        value = self._payload(i, created)
         header = [(HEADER_KEY, INPUT_HEADER.pack(sequence, created, sent))]
         size = len(value)
         GENERATOR_ROW.pack_into(self.rows, i * GENERATOR_ROW.size, sent, 0, -1, -1)
@@ -109,14 +123,19 @@ class Generator:
         slots[Gen.RECORDS] += 1
         slots[Gen.BYTES] += size
 
-    def _payload(self, sequence: int, created: int) -> bytes:
-        value = self.pool[sequence % len(self.pool)]
+    def _payload(self, i: int, created: int) -> bytes:
+        sequence = self.sequences[i]
+        value = self.pool[self.places[i] % len(self.pool)]
         if self.each:
-            from models.payload import encode_input, parse_input
+            from models.payload import encode_input, parse_input, restamp
 
             fmt = self.scenario.workload.payload.format
-            value = encode_input(fmt, parse_input(fmt, value).values, (self.child.t0_ns + created) // 1_000_000)
-        return value[:_POISON] if sequence in self.poison else value
+            stamp = (self.child.t0_ns + created) // 1_000_000
+            if fmt == "protobuf":  # its type stays
+                value = restamp(fmt, value, stamp)
+            else:
+                value = encode_input(fmt, parse_input(fmt, value).values, stamp)
+        return bytes(value[:_POISON] if sequence in self.poison else value)
 
     def _acknowledged(self, i: int, partition: int, size: int, error: Any, message: Any) -> None:
         if error is not None:

@@ -20,6 +20,9 @@ from real import settings
 from real.brokers.base import Broker
 from real.cast import ENGINE, Cast
 from real.errors import BacklogLostError, ChildDiedError, DeadlineError, HarnessError
+from real.faults import Faults
+from real.model_stream.cast import PUBLISHER
+from real.model_stream.wire import Count
 from real.plan import GRACE_NS, Plan
 from real.processes import Supervisor
 from real.sampler import Part, Sampler, Snapshot, counted_part, process_part
@@ -87,6 +90,8 @@ class Life:
         self.cast = Cast(scenario, plan, supervisor, broker, topics, directory)
         self._slots, self._parts = self.cast.slots, self.cast.parts
         self._generators, self._workers, self._engine = self.cast.generators, self.cast.workers, self.cast.processes
+        self._publishers = [] if scenario.model_stream is None else [PUBLISHER]
+        self._faults = Faults(scenario.faults, self.cast, supervisor)
         self._assigned: dict[str, list[int]] = {}
         self._roles: dict[str, dict[str, Any]] = {}
         self._committed: dict[int, int] = {}
@@ -122,6 +127,8 @@ class Life:
             self._salvage()
         finally:
             self.supervisor.kill(list(self._parts.values()))
+            if self.cast.server is not None:
+                self.cast.server.stop()
         return Ending(reason, error, self._t0, self._begin, self._end, self._committed, self._roles, self._timing)
 
     # -- before the start ---------------------------------------------------------------------------------------
@@ -129,11 +136,11 @@ class Life:
     def _prepare(self) -> None:
         began = time.monotonic()
         self._progress("starting the processes", None)
-        self.cast.start(self.poison)
+        self.cast.start(self.poison, lambda line: self._progress(line, None))
         backlog = self.plan.backlog
         if backlog:
             self._preload()
-        for name in [*self._generators, "collector", *self._engine]:
+        for name in [*self._generators, *self._publishers, "collector", *self._engine]:
             self._roles[name] = self._report(name, "ready")
         self.cast.engine.accept(self.scenario, self.directory)
         self._timing["ready_s"] = time.monotonic() - began
@@ -145,6 +152,8 @@ class Life:
         parts = {name: process_part(process.pid, self._slots.get(name)) for name, process in self._parts.items()}
         for name in self._workers:
             parts.setdefault(name, counted_part(self._slots[name]))
+        if self.cast.server is not None:
+            parts["server"] = self.cast.server.part()
         parts["broker"] = Part(self.broker.pid, lambda wakeups: self.broker.threads(wakeups=wakeups))
         self.sampler = Sampler(parts)
         self._t0 = math.ceil((time.time_ns() + _LEAD_NS) / MS_NS) * MS_NS
@@ -197,7 +206,8 @@ class Life:
                 second = now // S_NS + 1
             if self._begin is None and now >= (window[0] if window else 0):
                 self._begin = sampler.snapshot()
-            if accounted_at < 0 and self._accounted():
+            self._faults.step(now, self._t0, sampler)
+            if accounted_at < 0 and self._accounted() and self._faults.settled(now, self._progressed()):
                 accounted_at = now
             ended = plan.window_ns is not None and now >= plan.window_ns[1]
             if self._end is None and (ended or (window is None and (accounted_at >= 0 or now >= plan.stop_ns))):
@@ -217,6 +227,13 @@ class Life:
         self._timing["drain_s"] = ran - self._timing["load_s"]
         self._timing["clock_step_ms"] = (time.time_ns() - time.monotonic_ns() - steady) / MS_NS
 
+    def _progressed(self) -> int:
+        return int(self._slots["collector"].values[Coll.RECORDS]) + self._count(self._workers, Work.RECORDS)
+
+    def _dropped(self) -> int:
+        models = self.cast.models
+        return 0 if models is None else sum(slots.values[Count.DROPPED] for slots in models.slots.values())
+
     def _count(self, names: Sequence[str], *slots: int) -> int:
         return sum(self._slots[name].values[slot] for name in names for slot in slots)
 
@@ -230,6 +247,7 @@ class Life:
                 self._roles[name]["left"] = event["left"]
         acked = self._count(self._generators, Gen.ACKED)
         done = self._slots["collector"].values[Coll.UNIQUE] + self._count(self._workers, Work.BAD, Work.FAILED)
+        done += self._dropped()
         return bool(done >= acked)
 
     def _watch_backlog(self) -> None:
@@ -257,7 +275,8 @@ class Life:
         """Stops in the direction of the flow: nothing is left behind by stopping a reader before its writer."""
         began = time.monotonic()
         self._progress("stopping", None)
-        for names in (self._generators, self._engine):
+        self._until(lambda: self._faults.step(0, self._t0, self.sampler), _READY_S, "bringing killed workers back")
+        for names in (self._generators, self._publishers, self._faults.living(self._engine)):
             for name in names:
                 self._stop(name)
             for name in names:
@@ -288,9 +307,11 @@ class Life:
         """After an early end: whoever still lives is asked to write what it has, shortly, in the flow's direction."""
         for process in self._parts.values():
             process.expected = True
+        if self.cast.server is not None:
+            self.cast.server.expected()
         end = time.monotonic() + _SALVAGE_S
         collector = self._slots["collector"].values
-        self._collect_done([*self._generators, *self._engine], end)
+        self._collect_done([*self._generators, *self._publishers, *self._engine], end)
         wanted = self._count(self._workers, Work.ACKED)
         while collector[Coll.RECORDS] < wanted and time.monotonic() < end and self._parts["collector"].alive():
             time.sleep(0.02)
@@ -317,6 +338,10 @@ class Life:
             self._roles.update({f"worker.{i}": role for i, role in enumerate(event["workers"])})
         else:
             self._roles.setdefault(name, {})["requests"] = event["requests"]
+            if "models" in event:
+                self._roles[name]["models"] = event["models"]
+        if self.cast.server is not None and "calls" in event:
+            self.cast.server.took(event["calls"])
         self._committed.update({int(p): at for p, at in event.get("committed", {}).items()})
 
     # -- waiting ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ An output's header carries the stamps known when it was produced; `produced` and
 file, and so does what is known of a record without an output.  Every outcome is found where it happened:
 
 - scored: the collector read an output;
-- bad, failed: the worker wrote so;
+- bad, failed, expired, dropped_no_model: the worker wrote so;
 - in_flight: the broker acknowledged the input, and it lies at or beyond the committed position;
 - lost: the broker acknowledged the input, it lies before the committed position, and nothing else is known of it.
 
@@ -26,6 +26,8 @@ from real.wire import (
     COLLECTOR_ROW,
     GENERATOR_ROW,
     OUT_BAD,
+    OUT_DROPPED,
+    OUT_EXPIRED,
     OUT_FAILED,
     OUT_PRODUCED,
     WORKER_ROW,
@@ -34,8 +36,8 @@ from real.wire import (
 
 Ints = NDArray[np.int64]
 _MS_NS = 1_000_000
-_SCORED, _IN_FLIGHT, _BAD, _FAILED, _LOST = (
-    OUTCOMES.index(word) for word in ("scored", "in_flight", "bad", "failed", "lost")
+_SCORED, _IN_FLIGHT, _BAD, _FAILED, _LOST, _DROPPED, _EXPIRED = (
+    OUTCOMES.index(word) for word in ("scored", "in_flight", "bad", "failed", "lost", "dropped_no_model", "expired")
 )
 
 
@@ -71,8 +73,9 @@ def merge(
     columns["created"] = due.astype(np.int64)
     outcome = np.full(n, -1, np.int8)
     state, offset = _sends(columns, generators, backlog, t0_ns)
-    _handled(columns, outcome, workers)
-    duplicates = _outputs(columns, outcome, collector)
+    outputs = read_rows(collector, COLLECTOR_ROW)
+    _handled(columns, outcome, workers, outputs)
+    duplicates = _outputs(columns, outcome, outputs)
     _rest(outcome, state, _offsets(offset, columns["partition"], state), columns["partition"], committed)
     return {**columns, "outcome": outcome, "duplicates": duplicates}
 
@@ -93,26 +96,33 @@ def _sends(columns: dict[str, Ints], files: Sequence[Path], backlog: int, t0_ns:
     return state, offset
 
 
-def _handled(columns: dict[str, Ints], outcome: NDArray[np.int8], files: Sequence[Path]) -> None:
+def _handled(columns: dict[str, Ints], outcome: NDArray[np.int8], files: Sequence[Path], outputs: Ints) -> None:
+    """What the workers know; of a record handled twice, the time that its first output came of, else the first."""
     n = len(columns["sequence"])
+    begun = np.full(n, NO_STAMP, np.int64)
+    out = outputs[(outputs[:, 0] >= 0) & (outputs[:, 0] < n)][::-1]
+    begun[out[:, 0]] = out[:, 5]  # the first output is written last
     for index, path in enumerate(files):
         rows = read_rows(path, WORKER_ROW)
         rows = rows[(rows[:, 6] > 0) & (rows[:, 0] >= 0) & (rows[:, 0] < n)]
+        rows = rows[np.argsort(rows[:, 3] != begun[rows[:, 0]], kind="stable")]
         _, first = np.unique(rows[:, 0], return_index=True)
         rows = rows[first]
-        rows = rows[columns["worker"][rows[:, 0]] == NO_STAMP]
+        known = columns["worker"][rows[:, 0]] != NO_STAMP
+        rows = rows[~known | ((begun[rows[:, 0]] >= 0) & (rows[:, 3] == begun[rows[:, 0]]))]
         at, what = rows[:, 0], rows[:, 6]
         columns["worker"][at], columns["batch"][at] = index, rows[:, 1]
         for name, column in (("fetched", 2), ("score_begin", 3), ("score_end", 4), ("produced", 5), ("acked", 7)):
             columns[name][at] = rows[:, column]
         outcome[at[what == OUT_BAD]] = _BAD
         outcome[at[what == OUT_FAILED]] = _FAILED
-        assert set(np.unique(what)) <= {OUT_PRODUCED, OUT_BAD, OUT_FAILED}
+        outcome[at[what == OUT_DROPPED]] = _DROPPED
+        outcome[at[what == OUT_EXPIRED]] = _EXPIRED
+        assert set(np.unique(what)) <= {OUT_PRODUCED, OUT_BAD, OUT_FAILED, OUT_DROPPED, OUT_EXPIRED}
 
 
-def _outputs(columns: dict[str, Ints], outcome: NDArray[np.int8], path: Path) -> Ints:
-    n = len(columns["sequence"])
-    rows = read_rows(path, COLLECTOR_ROW)
+def _outputs(columns: dict[str, Ints], outcome: NDArray[np.int8], outputs: Ints) -> Ints:
+    n, rows = len(columns["sequence"]), outputs
     rows = rows[(rows[:, 0] >= 0) & (rows[:, 0] < n)]
     counts = np.bincount(rows[:, 0], minlength=n).astype(np.int64)
     _, first = np.unique(rows[:, 0], return_index=True)

@@ -74,8 +74,10 @@ def refuse_elsewhere(scenario: Scenario) -> None:
         RefusedError: Naming the key.
     """
     from real.engines import engine
+    from real.model_stream.cast import refuse as refuse_models
 
     engine(scenario.engine.kind).refuse(scenario)
+    refuse_models(scenario)
     here = (*_HERE, socket.gethostname())
     cores = len(os.sched_getaffinity(0))
     for name, host in scenario.hosts.hosts.items():

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from scenarios.spec import Model
+
 #: Quantiles are reported at 0, 1/16, ..., 1.
 QUANTILES = np.linspace(0.0, 1.0, 17)
 _GAP_NS = 200_000  # a spinner that did not see the clock for so long was not running
@@ -122,7 +124,7 @@ def _timers(samples: int) -> list[int]:
 
 
 def probe_scoring(
-    model: str,
+    model: Model,
     runtime: str,
     payload_format: str,
     points: tuple[int, ...],
@@ -139,13 +141,13 @@ def probe_scoring(
 
     from models import payload
     from models.scorer import load_scorer
-    from scenarios.spec import Model, Payload, Scenario, Workload
+    from scenarios.spec import Payload, Scenario, Workload
 
     result = {}
     scorer = load_scorer(model, runtime, model_dir, seed)
     for n in points:
         workload = Workload(points=n, payload=dataclasses.replace(Payload(), format=payload_format, pool=4), seed=seed)  # type: ignore[arg-type]
-        pool = payload.payload_pool(Scenario(workload=workload, model=Model(name=model)))
+        pool = payload.payload_pool(Scenario(workload=workload, model=model))
         rows: list[tuple[int, int, int]] = []
         end = time.monotonic() + seconds
         size_out = 0

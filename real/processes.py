@@ -119,6 +119,7 @@ class Supervisor:
         self._token = secrets.token_hex(8)
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
+        self._more: list[Path] = []
         self._serial = 0
         self._reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", reaper.__file__, self._token],
@@ -255,10 +256,19 @@ class Supervisor:
             _signal(process.pid, signal.SIGKILL)
         self.stop(processes, term=False)
 
+    def remove_too(self, path: Path) -> None:
+        """Has a file or folder that a process of ours made elsewhere removed at the end, however that comes."""
+        self._more.append(path)
+        self._tell(f"dir {path}")
+
     def _forget(self, process: Process) -> None:
         if process not in self.processes:
             return
         self.processes.remove(process)
+        self._hang_up(process)
+        self._tell(f"ended {process.pid}")
+
+    def _hang_up(self, process: Process) -> None:
         for pipe in (process.popen.stdin, process.popen.stdout):
             if pipe is None:
                 continue
@@ -268,7 +278,6 @@ class Supervisor:
                 pipe.close()
             except OSError:
                 continue  # an order it never read
-        self._tell(f"ended {process.pid}")
 
     def _tell(self, line: str) -> None:
         assert self._reaper.stdin is not None
@@ -280,12 +289,16 @@ class Supervisor:
 
     def close(self) -> None:
         """Ends everything and removes the temporary folder."""
+        self._more += map(Path, reaper.shared(reaper.marked(self._token)))
         for process in list(self.processes):
             process.expected = True
             _signal(process.pid, signal.SIGKILL)
         for process in list(self.processes):
             process.popen.wait()
+            self._hang_up(process)
         shutil.rmtree(self.directory, ignore_errors=True)
+        for path in self._more:
+            reaper.remove(str(path))
         assert self._reaper.stdin is not None
         with contextlib.suppress(OSError):  # gone before us, with nothing left to end
             self._reaper.stdin.close()

@@ -14,9 +14,11 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 TOKEN = "WEIR_HARNESS"
+_SHARED = "/dev/shm/psm_"
 _SCANS, _PAUSE_S, _LIMIT_S = 2, 0.1, 5.0
 
 
@@ -34,8 +36,21 @@ def marked(token: str) -> list[int]:
     return found
 
 
+def shared(pids: Iterable[int]) -> set[str]:
+    """Blocks of Python's shared memory that these processes have mapped: killed, nobody would remove them."""
+    found = set()
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        except OSError:
+            continue
+        found |= {path for line in lines if (path := line.rpartition(" ")[2]).startswith(_SHARED)}
+    return found
+
+
 def end(token: str, groups: set[int], folders: list[str]) -> None:
     """Kills the groups and the marked processes, then removes the folders."""
+    folders = [*folders, *shared(marked(token))]
     for group in groups:
         try:
             os.killpg(group, signal.SIGKILL)
@@ -51,10 +66,18 @@ def end(token: str, groups: set[int], folders: list[str]) -> None:
             except OSError:
                 continue
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         time.sleep(_PAUSE_S)
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
+
+
+def remove(path: str) -> None:
+    """Removes a folder, or a file."""
+    if Path(path).is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        Path(path).unlink(missing_ok=True)
 
 
 def main() -> None:

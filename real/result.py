@@ -14,6 +14,7 @@ from real.counters import Window
 from real.fingerprint import versions
 from real.life import Ending, Life
 from real.merge import merge
+from real.model_stream.result import counters as counters_of_models
 from real.plan import Plan
 from scenarios.load import resolved
 from scenarios.spec import MS_NS, Scenario
@@ -58,6 +59,10 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
         "counters": counters,
         "timing": ending.timing,
     }
+    if life.cast.models is not None:
+        meta["model_stream"] = counters_of_models(life.cast.models, ending.roles, meta["accounting"])
+    if life.cast.server is not None:
+        meta["server"] = life.cast.server.told_of_run()
     if ending.error is not None and not isinstance(ending.error, KeyboardInterrupt):
         meta["verdict_reason"] = f"{meta['verdict_reason']}: {ending.error}"
     with RunWriter(root, new_run_id(scenario.name, "real", start)) as writer:

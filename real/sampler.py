@@ -27,6 +27,7 @@ class Part:
     pid: int | None
     read: ThreadReader
     slots: Slots | None = None
+    rss: Callable[[], int] | None = None  # of one that is several processes
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Sampler:
                 self._rows.append((ended, "core", str(number), max(0, now - then), -1, -1))
             for name, now_times in times.items():
                 used = now_times - before.get(name, Times())
-                pid = self.parts[name].pid
-                rss = rss_bytes(pid) if pid is not None else -1
+                pid, resident = self.parts[name].pid, self.parts[name].rss
+                rss = rss_bytes(pid) if pid is not None else resident() if resident is not None else -1
                 # A thread that ended took its waiting with it: never below zero.
                 self._rows.append((ended, "process", name, max(0, used.cpu_ns), max(0, used.wait_ns), rss))
         self._last = (host, times)

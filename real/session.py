@@ -26,6 +26,7 @@ from real.brokers.base import Broker
 from real.engines import engine
 from real.errors import ChildDiedError, HarnessError
 from real.life import Ending, Life, Progress
+from real.model_stream.cast import topics as model_topics
 from real.plan import Plan, plan, refuse_broker, refuse_elsewhere
 from real.processes import OWNER_FILE, Supervisor
 from real.warm import WARM_S, warm
@@ -148,7 +149,10 @@ class Session:
         directory = self.supervisor.directory / f"run-{topics[0].rpartition('-')[0][-6:]}"
         directory.mkdir()
         broker.create_topics(topics, scenario.broker.partitions)
+        more = model_topics(scenario, topics[0])
         try:
+            for name, partitions in more.items():
+                broker.create_topics([name], partitions)
             life = Life(
                 scenario, planned, self.supervisor, broker, topics, directory, poison=poison, progress=self._progress
             )
@@ -159,7 +163,7 @@ class Session:
                 self._drop_broker()
             return self._write(scenario, planned, life, ending, broker)
         finally:
-            self._clean(broker, topics, directory)
+            self._clean(broker, (*topics, *more), directory)
 
     def _drop_broker(self) -> None:
         if self._broker is not None:
@@ -181,7 +185,7 @@ class Session:
         self._progress("writing the run", None)
         return write(self.out, scenario, planned, life, ending, broker)
 
-    def _clean(self, broker: Broker, topics: tuple[str, str], directory: Path) -> None:
+    def _clean(self, broker: Broker, topics: tuple[str, ...], directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         if broker is not self._broker:
             return  # it is gone, and its data with it

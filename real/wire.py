@@ -34,7 +34,7 @@ ACKNOWLEDGED, REFUSED = 1, -1
 WORKER_ROW = struct.Struct("<8q")
 ACKED = struct.Struct("<q")
 ACKED_AT = 56
-OUT_NONE, OUT_PRODUCED, OUT_BAD, OUT_FAILED = 0, 1, 2, 3
+OUT_NONE, OUT_PRODUCED, OUT_BAD, OUT_FAILED, OUT_DROPPED, OUT_EXPIRED = 0, 1, 2, 3, 4, 5
 
 #: The collector's file, one row an output: the header's nine, partition, out_appended.
 COLLECTOR_ROW = struct.Struct("<11q")
@@ -63,7 +63,7 @@ class Work(IntEnum):
     BYTES_OUT = 5
     ACKED = 6
     BAD = 7
-    FAILED = 8
+    FAILED = 8  # and expired: without an output
     ALIEN = 9  # records without our header: nothing of the run's
     POLL_CPU = 10
     DECODE_CPU = 11
@@ -122,6 +122,14 @@ def read_rows(path: Path, row: struct.Struct) -> NDArray[np.int64]:
         return np.empty((0, width), np.int64)
     values = np.fromfile(path, np.int64)
     return values[: len(values) // width * width].reshape(-1, width)
+
+
+def earlier_rows(path: Path | str) -> list[list[int]]:
+    """The rows that a worker which was killed left in its side file, whole ones only."""
+    rows = read_rows(Path(path), WORKER_ROW)
+    used = np.flatnonzero(rows[:, 6] != OUT_NONE)
+    found: list[list[int]] = rows[: int(used[-1]) + 1 if len(used) else 0].tolist()
+    return found
 
 
 def _mapped(path: Path | str, size: int, create: bool) -> mmap.mmap:

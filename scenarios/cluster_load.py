@@ -15,7 +15,7 @@ from scenarios.errors import ScenarioError
 from scenarios.fields import listed
 from scenarios.language import Bounds, Language
 from scenarios.metric_names import CLUSTER_METRIC_NAMES
-from scenarios.rules import Problem
+from scenarios.problem import Problem
 from scenarios.units import SECONDS
 
 MAX_JOBS = 2_000

@@ -27,7 +27,8 @@ from scenarios.fields import (
     Word,
 )
 from scenarios.metric_names import CLUSTER_METRIC_NAMES
-from scenarios.schema import Section, bounds_schema
+from scenarios.schema import bounds_schema
+from scenarios.section import Section
 
 _LOAD = spec.Load()
 _CLUSTER = spec.Cluster()

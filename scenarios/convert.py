@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from scenarios import profiles, schema, spec
+from scenarios import profiles, registry, schema, spec
 from scenarios.fields import quantity_of
 from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
-from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, Section, section_of
+from scenarios.model_stream_schema import Fault, ModelStream, StoreState
+from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, section_of
+from scenarios.section import Section
 from scenarios.units import DURATION
 
 THIS = "this"
@@ -54,7 +56,7 @@ def to_scenario(file: schema.ScenarioFile, bounds: dict[str, tuple[spec.Bound, .
         broker=broker,
         engine=to_spec(file.engine),
         serving=to_spec(file.serving),
-        model=to_spec(file.model),
+        model=_to_model(file.model),
         stages=tuple(_to_stage(name, stage) for name, stage in file.stages.items()),
         hosts=_to_hosts(file.hosts),
         slo=bounds["slo"],
@@ -66,6 +68,8 @@ def to_scenario(file: schema.ScenarioFile, bounds: dict[str, tuple[spec.Bound, .
         check=None if file.check is None else to_spec(file.check),
         deadline_ns=file.deadline,
         protocol=file.protocol,
+        model_stream=None if file.model_stream is None else to_spec(file.model_stream),
+        faults=tuple(to_spec(fault) for fault in file.faults),
     )
 
 
@@ -87,8 +91,15 @@ def written(section: Section) -> dict[str, Any]:
             values["warmup_rule"], value = value, 0
         elif isinstance(value, Section):
             value = to_spec(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section) and value[0].SPEC:
+            value = tuple(to_spec(item) for item in value)
         values[spec_field(type(section), name)] = value
     return values
+
+
+def _to_model(model: schema.Model) -> spec.Model:
+    found: spec.Model = to_spec(model)
+    return found if found.path is None else dataclasses.replace(found, name=registry.OWN_MODEL)
 
 
 def _to_stage(name: str, stage: schema.GraphStage) -> spec.Stage:
@@ -141,6 +152,10 @@ def to_text(scenario: spec.Scenario) -> dict[str, Any]:
         text["deadline"] = field_text(schema.ScenarioFile.model_fields["deadline"], scenario.deadline_ns)
     if scenario.protocol is not None:
         text["protocol"] = scenario.protocol
+    if scenario.model_stream is not None:
+        text["model_stream"] = section_text(ModelStream, scenario.model_stream)
+    if scenario.faults:
+        text["faults"] = [section_text(Fault, fault) for fault in scenario.faults]
     return text
 
 
@@ -163,6 +178,12 @@ def section_text(section: type[Section], value: Any) -> dict[str, Any]:
         names = [*ENGINE_COMMON, *_engine_fields(value)]
     elif section is schema.Serving and value.kind == "embedded":
         names = ["kind", "runtime"]
+    elif section is schema.ServingClient and value.mode == "blocking":
+        names.remove("in_flight")
+    elif section is StoreState and value.kind != "changelog":
+        names = ["kind"]
+    elif section is schema.Payload:
+        names = [name for name in names if name not in ("types", "poison") or getattr(value, name)]
     text: dict[str, Any] = {}
     for name in names:
         field = section.model_fields[name]

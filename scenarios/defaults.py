@@ -7,7 +7,8 @@ from typing import Any
 
 from scenarios import cluster_schema, convert, schema
 from scenarios.fields import Quantity, quantity_of
-from scenarios.schema import Section, section_of
+from scenarios.schema import section_of
+from scenarios.section import Section
 
 _WIDTH = 40
 _EXAMPLES = {
@@ -61,7 +62,7 @@ def _section(section: type[Section], indent: str, lines: list[str], *, off: bool
             default = field.get_default(call_default_factory=True) if not field.is_required() else None
         absent = off or default is None or name not in _read(section)
         mark = "# " if absent else ""
-        if inner is not None:
+        if inner is not None and default != ():
             lines.append(_line(f"{mark}{indent}{name}:", field.description))
             _section(inner, indent + "  ", lines, off=absent, held=default)
             continue

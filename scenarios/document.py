@@ -16,6 +16,8 @@ from scenarios.schema import ARRIVAL_FIELDS, ENGINE_FIELDS, SERVING_FIELDS
 
 Keys = tuple[str | int, ...]
 
+#: In the path of a setting: any item of the list there.
+EACH = "*"
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 40
@@ -66,11 +68,24 @@ class Document:
         return ScenarioError(place.file, place.line, place.column, dotted(path), message)
 
     def get(self, path: Keys) -> Any:
-        """The value at a path of keys, or None."""
+        """The value at a path of keys (and places in lists), or None."""
         current: Any = self.data
         for part in path:
-            current = current.get(part) if isinstance(current, dict) else None
+            if isinstance(part, int) and isinstance(current, list):
+                current = current[part] if 0 <= part < len(current) else None
+            else:
+                current = current.get(part) if isinstance(current, dict) else None
         return current
+
+    def matches(self, pattern: Keys) -> list[Keys]:
+        """The paths of the values there are that fit a path in which `EACH` stands for any item of a list."""
+        found: list[Keys] = [()]
+        for part in pattern:
+            if part == EACH:
+                found = [(*path, i) for path in found for i in range(_length(self.get(path)))]
+            else:
+                found = [(*path, part) for path in found if isinstance(self.get(path), dict)]
+        return [path for path in found if self.get(path) is not None]
 
     def copy(self) -> Document:
         """A copy whose data can be changed."""
@@ -173,6 +188,10 @@ class Document:
 def meant(path: Keys, value: Any) -> Keys:
     """The path of what a value says: a word that stands for a section is one key of it."""
     return (*path, WORDS[path]) if path in WORDS and isinstance(value, str) else path
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 0
 
 
 def dotted(path: Keys) -> str:

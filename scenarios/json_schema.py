@@ -11,7 +11,8 @@ from typing import Any
 from scenarios.convert import field_text
 from scenarios.language import Language
 from scenarios.load import LANGUAGES
-from scenarios.schema import Section, section_of, sweepable
+from scenarios.schema import section_of, sweepable
+from scenarios.section import Section
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -10,8 +10,8 @@ from scenarios import spec
 from scenarios.document import Document, Keys
 from scenarios.errors import ScenarioError
 from scenarios.metric_names import MetricName
-from scenarios.rules import Problem
-from scenarios.schema import Section
+from scenarios.problem import Problem
+from scenarios.section import Section
 
 Bounds = dict[str, tuple[spec.Bound, ...]]
 

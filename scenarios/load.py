@@ -21,9 +21,9 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from scenarios import cluster_load, convert, plan_load, rules, schema, spec
+from scenarios import cluster_load, convert, model_stream_rules, plan_load, rules, schema, spec
 from scenarios.cluster_spec import ClusterScenario
-from scenarios.document import ARRIVAL, Document, Keys, Place, meant, parse_value, read_file
+from scenarios.document import ARRIVAL, EACH, Document, Keys, Place, meant, parse_value, read_file
 from scenarios.errors import ScenarioError, together
 from scenarios.fields import listed, nearest
 from scenarios.language import Bounds, Language
@@ -227,12 +227,14 @@ def _unknown_stage(document: Document, path: Keys) -> str:
 def _resolve_files(document: Document) -> None:
     """A trace's path is relative to the file that names it (of a `--set`, to the current directory)."""
     for keys in _language(document).files:
-        written = document.get(keys)
-        if not isinstance(written, str) or not written or "\0" in written:
-            continue
-        place = document.values.get(keys, Place(document.file))
-        folder = Path() if place.file == SET else Path(place.file).parent
-        document.get(keys[:-1])[keys[-1]] = str((folder / written).resolve())
+        for path in document.matches(keys):
+            section = document.get(path[:-1])
+            written = section.get(path[-1])
+            if not isinstance(written, str) or not written or "\0" in written or "://" in written:
+                continue
+            place = document.values.get(path, Place(document.file))
+            folder = Path() if place.file == SET else Path(place.file).parent
+            section[path[-1]] = str((folder / written).resolve())
 
 
 def _checked(document: Document) -> tuple[Document, _Sweep]:
@@ -360,17 +362,18 @@ def _trace_errors(document: Document, file: schema.ScenarioFile) -> list[Scenari
     from scenarios import traces
 
     arrival = file.workload.arrival
+    found = [document.error(path, text) for path, text, _ in model_stream_rules.file_problems(file)]
     if arrival.path is None:
-        return []
+        return found
     try:
         if "\0" in arrival.path or not Path(arrival.path).is_file():
-            return [document.error(TRACE, f"no such file: {arrival.path!r}")]
+            return [*found, document.error(TRACE, f"no such file: {arrival.path!r}")]
         traces.read(arrival.path, arrival.trace_kind)
     except OSError as error:
-        return [document.error(TRACE, f"cannot be read: {error.strerror}")]
+        return [*found, document.error(TRACE, f"cannot be read: {error.strerror}")]
     except ScenarioError as error:
-        return [error]
-    return []
+        return [*found, error]
+    return found
 
 
 def _in_order(errors: list[ScenarioError]) -> list[ScenarioError]:
@@ -383,7 +386,7 @@ PIPELINE = Language(
     bounds={"slo": METRIC_NAMES, "expect": METRIC_NAMES},
     open_keys=("hosts.", "stages."),
     swept_example="engine.parallelism",
-    files=(TRACE,),
+    files=(TRACE, ("workload", "payload", "source"), ("model", "path"), ("model_stream", "messages", EACH, "path")),
     problems=rules.problems,
     file_errors=_trace_errors,
     to_spec=convert.to_scenario,

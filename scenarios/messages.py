@@ -8,7 +8,8 @@ from typing import Any
 from scenarios.document import Document, Keys
 from scenarios.errors import ScenarioError
 from scenarios.fields import listed, nearest
-from scenarios.schema import ScenarioFile, Section, dotted_keys, keys_at
+from scenarios.schema import ScenarioFile, dotted_keys, keys_at
+from scenarios.section import Section
 
 
 def told(document: Document, item: dict[str, Any], root: type[Section] = ScenarioFile) -> ScenarioError:
@@ -41,7 +42,11 @@ def told(document: Document, item: dict[str, Any], root: type[Section] = Scenari
     if kind == "string_type":
         return document.error(path, f"{_short(value)} is not text; put it in quotes if it is meant as a name")
     if kind == "string_pattern_mismatch":
-        shapes = {"name": "letters, digits, '.', '_' and '-', at most 80", "bootstrap": "host:port[,host:port]"}
+        shapes = {
+            **dict.fromkeys(("name", "model", "type"), "letters, digits, '.', '_' and '-', at most 80"),
+            "bootstrap": "host:port[,host:port]",
+            "target": "worker-N, instance-N or generator-N, counted from 0, or broker",
+        }
         return document.error(
             path, f"{_short(value)} is not allowed; write {shapes.get(str(path[-1]), context['pattern'])}"
         )

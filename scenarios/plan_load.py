@@ -18,7 +18,7 @@ from scenarios.document import ARRIVAL, Document, Keys
 from scenarios.errors import ScenarioError
 from scenarios.fields import listed
 from scenarios.language import Bounds, Language
-from scenarios.rules import Problem
+from scenarios.problem import Problem
 from scenarios.spec import S_NS
 
 TRACE: Keys = (*ARRIVAL, "path")

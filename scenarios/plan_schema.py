@@ -13,7 +13,8 @@ from pydantic import Field
 from scenarios import plan_spec as spec
 from scenarios.fields import Duration, PositiveRate, Probability, Quantity, Records, Seed, Small, Step, Unit, Variation
 from scenarios.metric_names import METRIC_NAMES, MetricName
-from scenarios.schema import Arrival, Section, bounds_schema
+from scenarios.schema import Arrival, bounds_schema
+from scenarios.section import Section
 from scenarios.units import COUNT, NUMBER
 
 _LOAD = spec.PlanLoad()

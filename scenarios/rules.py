@@ -7,25 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from scenarios import profiles, schema, spec
+from scenarios import model_stream_rules, profiles, registry, schema, spec
 from scenarios.convert import DEFAULT_HOST, THIS
 from scenarios.fields import listed
 from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
+from scenarios.problem import Path, Problem
 from scenarios.schema import ARRIVAL_FIELDS, ENGINE_COMMON, ENGINE_FIELDS, SERVING_FIELDS, UNCHAINED_FIELDS
 from scenarios.units import UnitError
-
-Path = tuple[str | int, ...]
-
-
-class Problem(NamedTuple):
-    """What is wrong, at the value of a path, or at its key where the key itself is out of place."""
-
-    path: Path
-    message: str
-    at_key: bool = False
-
 
 WITHOUT_BROKER = ("standalone", "graph")
 LEARNING = ("aimd", "quantile", "deadline")  # batching policies
@@ -45,6 +35,8 @@ def problems(file: schema.ScenarioFile) -> Iterator[Problem]:
     yield from _serving(file)
     yield from _stages(file)
     yield from _hosts(file)
+    yield from model_stream_rules.problems(file)
+    yield from _model(file.model)
     if file.workload.payload.pad and file.model.name != "noop":
         yield Problem(
             ("workload", "payload", "pad"),
@@ -56,6 +48,14 @@ def problems(file: schema.ScenarioFile) -> Iterator[Problem]:
         for metric in file.check.max_error:
             if metric not in METRIC_NAMES:
                 yield Problem(("check", "max_error", metric), unknown_metric(metric), at_key=True)
+
+
+def _model(model: schema.Model) -> Iterator[Problem]:
+    if model.path is None and model.name == registry.OWN_MODEL:
+        yield Problem(("model",), "a model of one's own is its file; write path: my.onnx")
+    for key in ("base", "each"):
+        if getattr(model, key) is not None and (model.name != "sleep" or model.path is not None):
+            yield Problem(("model", key), f"only the model sleep has {key}; a model takes what it takes", at_key=True)
 
 
 def _arrival(file: schema.ScenarioFile) -> Iterator[Problem]:
@@ -156,7 +156,12 @@ def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:
                     f"only an external server has {name}; write kind: external beside it",
                     at_key=True,
                 )
+        if serving.runtime in registry.SERVERS:
+            yield Problem(("serving", "runtime"), f"{serving.runtime} is a server; write kind: external beside it")
         return
+    if serving.client.mode == "blocking" and "in_flight" in serving.client.model_fields_set:
+        message = "a blocking client has one call under way; write mode: async beside it"
+        yield Problem(("serving", "client", "in_flight"), message, at_key=True)
     if serving.batch == 1 and serving.batch_delay:
         yield Problem(("serving", "batch_delay"), "a batch of one request is complete at once: give batch, or no delay")
     yield from _batching(serving)

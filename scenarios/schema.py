@@ -11,7 +11,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from scenarios import spec
 from scenarios.fields import (
@@ -34,6 +34,7 @@ from scenarios.fields import (
     Records,
     RegistryWord,
     Repeats,
+    Retries,
     Samples,
     Scale,
     Seed,
@@ -47,6 +48,8 @@ from scenarios.fields import (
     Warmup,
 )
 from scenarios.metric_names import METRIC_NAMES, PARTS, MetricName
+from scenarios.model_stream_schema import Fault, ModelStream
+from scenarios.section import Section
 
 _ARRIVAL = spec.Arrival()
 _PAYLOAD = spec.Payload()
@@ -57,6 +60,7 @@ _BROKER = spec.Broker()
 _ENGINE = spec.Engine()
 _SERVING = spec.Serving()
 _CACHE = spec.Cache()
+_CLIENT = spec.ServingClient()
 _MODEL = spec.Model()
 _PROFILE = spec.Profile()
 _CHECK = spec.Check()
@@ -93,20 +97,12 @@ ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
 }
 SERVING_FIELDS: dict[str, tuple[str, ...]] = {
     "embedded": (),
-    "external": ("workers", "batch", "batch_delay", "batching", "cache"),
+    "external": ("workers", "batch", "batch_delay", "batching", "cache", "client"),
 }
 #: Of flink where its operators are not chained.
 UNCHAINED_FIELDS = ("source_parallelism", "sink_parallelism", "buffer_timeout", "buffer_bytes", "buffer_capacity")
 #: Read by every engine.
 ENGINE_COMMON = ("kind", "parallelism", "commit_interval")
-
-
-class Section(BaseModel):
-    """A mapping of the file; an unknown key in it is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    SPEC: ClassVar[Any] = None  # the dataclass it becomes; None where conversion is by hand
-    RENAMED: ClassVar[dict[str, str]] = {}  # field -> spec field, where the rule of units does not give it
 
 
 class Arrival(Section):
@@ -149,12 +145,26 @@ class Payload(Section):
     """What a record carries."""
 
     SPEC: ClassVar[Any] = spec.Payload
-    format: Literal["json", "binary"] = Field(default=_PAYLOAD.format, description="wire format of a record")
+    format: Literal["json", "binary", "protobuf"] = Field(
+        default=_PAYLOAD.format, description="wire format of a record; protobuf: of a stream of models"
+    )
     serialise: Literal["pool", "each"] = Field(
         default=_PAYLOAD.serialise, description="send ready payloads drawn from a pool, or serialise each record anew"
     )
     pool: Million = Field(default=_PAYLOAD.pool, description="payloads in the pool")
     pad: PadSize = Field(default=_PAYLOAD.pad_bytes, description="value bytes of a record; only with the model noop")
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="protobuf: CSV file whose rows are the records, relative to this one",
+    )
+    types: dict[str, Factor] = Field(
+        default_factory=dict, description="with model_stream: type of records -> weight; default the models' only one"
+    )
+    poison: tuple[Backlog, ...] = Field(
+        default=(), max_length=100_000, description="with model_stream: sequence numbers that cannot be parsed"
+    )
 
 
 class BacklogSection(Section):
@@ -310,6 +320,21 @@ class Cache(Section):
     skew: Factor = Field(default=_CACHE.skew, description="the k-th key is asked for in proportion to k ** -skew")
 
 
+class ServingClient(Section):
+    """How scoring tasks call an external server."""
+
+    SPEC: ClassVar[Any] = spec.ServingClient
+    mode: Literal["blocking", "async"] = Field(
+        default=_CLIENT.mode, description="a task waits for each answer, or has several calls under way"
+    )
+    in_flight: Small = Field(default=_CLIENT.in_flight, description="async: calls of a task at most")
+    timeout: Step = Field(default=_CLIENT.timeout_ns, description="of a call; a record that gets no answer expires")
+    retries: Retries = Field(default=_CLIENT.retries, description="further calls after one that failed")
+    protocol: str | None = Field(
+        default=None, min_length=1, max_length=40, description="that the server is called by; default its usual one"
+    )
+
+
 class Serving(Section):
     """Where scoring happens."""
 
@@ -328,6 +353,7 @@ class Serving(Section):
     )
     batching: Batching = Field(default=Batching(), description="external: what decides how large a batch is")
     cache: Cache | None = Field(default=None, description="external: answers it keeps; default none")
+    client: ServingClient = Field(default=ServingClient(), description="external: how it is called")
 
 
 class Model(Section):
@@ -335,6 +361,14 @@ class Model(Section):
 
     SPEC: ClassVar[Any] = spec.Model
     name: Annotated[str, RegistryWord("models")] = Field(default=_MODEL.name, description="a registered model")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="an ONNX file of one's own, relative to this one; then whatever the name says",
+    )
+    base: Duration | None = Field(default=None, description="sleep: what n points take: base + n * each; default 2 ms")
+    each: Duration | None = Field(default=None, description="sleep: and for each of them; default 500 us")
 
 
 class GraphBranch(Section):
@@ -478,6 +512,8 @@ class ScenarioFile(Section):
     protocol: Literal["crayfish"] | None = Field(
         default=None, description="crayfish: a sweep also tells its throughput and latency, the first quarter cut"
     )
+    model_stream: ModelStream | None = Field(default=None, description="models that change; default one for ever")
+    faults: tuple[Fault, ...] = Field(default=(), max_length=1000, description="what breaks while the load runs")
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -528,7 +564,7 @@ def dotted_keys(section: type[Section] = ScenarioFile, prefix: str = "") -> list
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
         inner = section_of(field.annotation)
-        if inner is not None:
+        if inner is not None and field.default != ():  # what a list may hold has no keys of its own
             keys += dotted_keys(inner, f"{prefix}{name}.")
         elif section is ScenarioFile and name == "hosts":
             keys += [f"hosts.{part}{rest}" for part in (*PARTS, "default") for rest in ("", ".cores", ".on")]

@@ -8,6 +8,7 @@ messages) is `scenarios.schema` and `scenarios.load`; nothing here reads a file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 S_NS = 1_000_000_000
@@ -42,10 +43,13 @@ class Arrival:
 class Payload:
     """What a record carries, and how it is made."""
 
-    format: Literal["json", "binary"] = "json"
+    format: Literal["json", "binary", "protobuf"] = "json"
     serialise: Literal["pool", "each"] = "pool"  # draw ready payloads from a seeded pool, or serialise each anew
     pool: int = 64  # payloads in the pool
     pad_bytes: int = 0  # no-op model only: the value bytes a record carries
+    source: str | None = None  # protobuf: resolved absolute path of the CSV file whose rows are sent, again and again
+    types: dict[str, float] = field(default_factory=dict)  # of records -> weight; empty: the only one its models have
+    poison: tuple[int, ...] = ()  # sequence numbers of records that cannot be parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,17 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class ServingClient:
+    """How scoring tasks call an external server."""
+
+    mode: Literal["blocking", "async"] = "blocking"  # a task waits for each answer, or has several calls under way
+    in_flight: int = 16  # async: calls of a task at most; outputs keep the order of their inputs
+    timeout_ns: int = S_NS  # of one call; a record whose last call took longer is `expired`
+    retries: int = 0  # further calls after one that failed or took too long
+    protocol: str | None = None  # None: the server's usual one
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """Where the model runs."""
 
@@ -162,6 +177,7 @@ class Serving:
     batch_delay_ns: int = 0  # how long an incomplete batch waits, from its first request on
     batching: Batching = field(default_factory=Batching)
     cache: Cache | None = None  # it has none
+    client: ServingClient = field(default_factory=ServingClient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +211,78 @@ class Stage:
 class Model:
     """Which model scores."""
 
-    name: str = "ffnn"  # ffnn | noop
+    name: str = "ffnn"  # of the zoo; `file` where there is a path
+    path: str | None = None  # a user's own ONNX file
+    base_ns: int | None = None  # sleep: n points take base + n * each; None: its own 2 ms and 500 us
+    each_ns: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells it from other models: its name, beside it its file's, or how long it sleeps."""
+        if self.path is not None:
+            return f"{self.name} {PurePath(self.path).stem}"
+        times = (("base", self.base_ns), ("each", self.each_ns))
+        given = [f"{key} {ns / MS_NS:g} ms" for key, ns in times if ns is not None]
+        return " ".join([self.name, *given])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMessage:
+    """One model of a stream of models."""
+
+    name: str
+    model: str | None = None  # a registered model, or
+    path: str | None = None  # a file: resolved absolute path, or an address with its scheme
+    format: Literal["onnx", "lightgbm", "pmml", "tensorflow", "savedmodel"] = "onnx"
+    type: str = "record"  # of the records that it scores
+    by: Literal["value", "reference"] = "value"
+    description: str = ""
+    version: int | None = None  # None: how many messages were sent, this one counted
+    at_ns: int | None = None  # from the run's start; None: by the stream's first and every
+    size_bytes: int | None = None  # to simulate; None: the file's, or the calibration's
+    fault: Literal["none", "corrupt", "unknown-format", "missing"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What of a store of models is kept outside the worker's memory."""
+
+    kind: Literal["none", "changelog", "record", "snapshot"] = "none"
+    commit_ns: int = 30 * S_NS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTopic:
+    """The topic of the models."""
+
+    partitions: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStream:
+    """Models that change while the stream of records runs; `scenarios.model_stream` says when each is sent."""
+
+    first_ns: int = 500 * MS_NS
+    every_ns: int = 600 * MS_NS
+    repeat: bool = False
+    messages: tuple[ModelMessage, ...] = ()
+    delivery: Literal["broadcast", "group"] = "broadcast"
+    store: Literal["task", "instance"] = "task"
+    instances: int = 1
+    state: StoreState = field(default_factory=StoreState)
+    restore: Literal["latest", "earliest", "snapshot"] = "latest"
+    load: Literal["inline", "background"] = "inline"
+    topic: ModelTopic = field(default_factory=ModelTopic)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that breaks while the load runs."""
+
+    at_ns: int
+    target: str  # worker-N, instance-N, generator-N or broker
+    kind: Literal["kill"] = "kill"
+    restart_ns: int | None = None  # after the fault; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,3 +363,5 @@ class Scenario:
     check: Check | None = None
     deadline_ns: int | None = None  # real: whole run; None means load + drain + 60 s
     protocol: Literal["crayfish"] | None = None  # what else a run is measured by (analysis.crayfish)
+    model_stream: ModelStream | None = None  # None: one model for ever
+    faults: tuple[Fault, ...] = ()

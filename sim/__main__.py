@@ -18,6 +18,7 @@ from sim.cli import print_table as _print
 from sim.cli import reported as _reported
 from sim.cli import resumable as _resumable
 from sim.cli import which as _which
+from sim.explore.command import explore_command
 from sim.planner.command import plan_command
 from sim.questions import demand_command, explain_command
 from sim.replicate_command import pairs_command
@@ -57,6 +58,10 @@ Executor = Annotated[Backend, typer.Option(help="loop, or simpy: the same result
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of runs.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores if not given.")]
+Intervals = Annotated[
+    int | None,
+    typer.Option(min=19, max=1000, help="Simulate with so many of the fit's sets of parameters; 90 % intervals."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Simulate anew what is kept from before.")]
 
 
@@ -76,6 +81,7 @@ def run(
         list[str] | None,
         typer.Option(help="p99=5%: replicate until the 95 % interval is +-5 %; at most --replications (200) times."),
     ] = None,
+    intervals: Intervals = None,
     jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
@@ -90,7 +96,9 @@ def run(
         if asked.sweep:
             shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
         if isinstance(asked, ClusterScenario):
-            _of_pipelines(scenario, calibration, backend, replicated=bool(replications or precision))
+            _of_pipelines(
+                scenario, calibration, backend, replicated=bool(replications or precision), intervals=bool(intervals)
+            )
             raise SystemExit(_run_cluster(asked, scenario, None if no_write else out, as_json=as_json))
         from sim.run import simulate, write
 
@@ -118,6 +126,8 @@ def run(
             result = simulate(
                 pipeline, costs, backend=backend.value, progress=lambda now, end: progress(now / S_NS, end / S_NS)
             )
+        if intervals:
+            result.meta["intervals"] = _intervals([({}, pipeline)], [costs], intervals, out, jobs, fresh=fresh)[0]
         path = None if no_write else write(result, out)
         raise SystemExit(_show_run(result.meta, pipeline, path, as_json=as_json))
 
@@ -130,6 +140,7 @@ def sweep(
     backend: Executor = Backend.loop,
     out: Out = Path("runs"),
     jobs: Jobs = None,
+    intervals: Intervals = None,
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -143,7 +154,7 @@ def sweep(
         points = [(swept, each, file) for file in scenarios for swept, each in expand_any(file, sets or [])]
         clusters = [(swept, each) for swept, each, _ in points if isinstance(each, ClusterScenario)]
         if len(clusters) == len(points):
-            _of_pipelines(scenarios[0], calibration, backend)
+            _of_pipelines(scenarios[0], calibration, backend, intervals=bool(intervals))
             raise SystemExit(_sweep_clusters(clusters, scenarios[0], out, jobs, fresh=fresh, as_json=as_json))
         pipelines = [(swept, as_pipeline(each, str(file))) for swept, each, file in points]
         calibrations = [store.choose(each, calibration) for _, each in pipelines]
@@ -152,7 +163,8 @@ def sweep(
             found = sweeping.sweep(
                 pipelines, calibrations, root=out, backend=backend.value, processes=jobs, fresh=fresh, progress=tell
             )
-        raise SystemExit(_show_sweep(found, as_json=as_json))
+        spread = _intervals(pipelines, calibrations, intervals, out, jobs, fresh=fresh) if intervals else None
+        raise SystemExit(_show_sweep(found, spread, as_json=as_json))
 
 
 @app.command()
@@ -189,6 +201,7 @@ app.command("pairs", hidden=True)(pairs_command)
 app.command("plan")(plan_command)
 app.command("explain")(explain_command)
 app.command("demand")(demand_command)
+app.command("explore")(explore_command)
 
 
 @app.command()
@@ -265,12 +278,28 @@ def _sweep_clusters(
     return show_sweep(found, as_json=as_json)
 
 
-def _of_pipelines(file: Path, calibration: str | None, backend: Backend, *, replicated: bool = False) -> None:
+def _intervals(
+    points: Sequence[tuple[Any, Any]], costs: Sequence[Any], count: int, out: Path, jobs: int | None, *, fresh: bool
+) -> list[dict[str, Any]]:
+    """The 90 % intervals of every point, by the sets of parameters that its calibration keeps."""
+    from sim import sweep as sweeping
+    from sim import uncertainty
+
+    seed = points[0][1].workload.seed
+    with _kept(out / sweeping.FOLDER) as tell:
+        return uncertainty.predict(
+            points, costs, count, seed=seed, root=out, processes=jobs, fresh=fresh, progress=tell
+        )
+
+
+def _of_pipelines(
+    file: Path, calibration: str | None, backend: Backend, *, replicated: bool = False, intervals: bool = False
+) -> None:
     """Refuses what says nothing about a cluster."""
     from scenarios.errors import ScenarioError
 
     given = "--calibration" if calibration is not None else "--backend" if backend is not Backend.loop else None
-    given = "--replications" if replicated else given
+    given = "--replications" if replicated else "--intervals" if intervals else given
     if given:
         raise ScenarioError(str(file), None, None, "", f"{given} is for pipelines; this is of a cluster (it has jobs)")
 
@@ -286,6 +315,7 @@ def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json
         from analysis.verdict import summary
 
         extra = {"path": None if path is None else str(path), "expect_broken": broken, "slo_broken": slo}
+        extra |= {"intervals": meta["intervals"]} if "intervals" in meta else {}
         print(json.dumps({**summary(meta), **extra}, ensure_ascii=False))
     else:
         from analysis.tables import run_table
@@ -300,6 +330,10 @@ def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json
             print(line)
         print(shown.trust_line(meta["calibration"]))
         _print(run_table(meta))
+        if "intervals" in meta:
+            from sim import uncertainty
+
+            _print(uncertainty.table([({}, meta["metrics"], meta["intervals"])]))
         if "stages" in meta["counters"]:
             from sim.tables import stages_table
 
@@ -309,7 +343,7 @@ def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json
     return _code([meta["verdict"]], broken)
 
 
-def _show_sweep(points: Sequence[Any], *, as_json: bool) -> int:
+def _show_sweep(points: Sequence[Any], intervals: Sequence[Any] | None = None, *, as_json: bool) -> int:
     from analysis.metrics import bound_broken
     from sim import shown
 
@@ -321,6 +355,8 @@ def _show_sweep(points: Sequence[Any], *, as_json: bool) -> int:
         for point in points:
             slo = bound_broken(point.scenario.slo, point.metrics)
             found.append({**point.summary(), "slo_broken": slo})
+        for each, spread in zip(found, intervals or (), strict=False):
+            each["intervals"] = spread
         print(json.dumps(found, ensure_ascii=False))
     else:
         from analysis.tables import sweep_table
@@ -338,6 +374,11 @@ def _show_sweep(points: Sequence[Any], *, as_json: bool) -> int:
             for point in points
         ]
         _print(sweep_table(rows, title))
+        if intervals:
+            from sim import uncertainty
+
+            whole = zip(rows, intervals, strict=True)
+            _print(uncertainty.table([(swept, row["metrics"], each) for (swept, row), each in whole]))
         for point in points:
             for line in shown.slo_lines(point.scenario.slo, point.metrics):
                 print(f"{_which(point.swept)}{line}")

@@ -26,8 +26,8 @@ LINE = 8
     G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
     G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
     G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_AGENDA, G_NETWORK_MIN, G_WAKE_MIN,
-    G_SIZE,
-) = range(82)  # fmt: skip
+    G_MODELS, G_SIZE,
+) = range(83)  # fmt: skip
 
 # Thread: what nearly every event touches stands first, eight fields to a line of the processor's cache.
 (
@@ -111,6 +111,29 @@ CAME, BEGUN, LEFT, VISITS = range(4)
     M_KIND, M_CONNECTION, M_LANE, M_FIRST, M_RECORDS, M_BYTES, M_BATCHES, M_NEXT, M_AT, M_PREVIOUS,
     M_STRIDE,
 ) = range(11)  # fmt: skip
+# Models and faults; G_MODELS is NONE without either.  Y_*: a delivery of a model; its stamps are NONE at first.
+# Columns of records: MO_TYPE (NONE: cannot be parsed), MO_SCORED (the delivery), MO_SHADOWED, MO_DUPLICATES.
+(
+    MO_THREADS, MO_STORES, MO_STORES_N, MO_RECEIVERS, MO_RECEIVERS_N, MO_DELIVERIES, MO_TYPES, MO_TYPE, MO_STORE_OF,
+    MO_SCORED, MO_RESTORE, MO_KEEP_EVERY, MO_COMMIT_EVERY, MO_COMMITTED, MO_SHADOW, MO_SHADOWED, MO_DUPLICATES, MO_SIZE,
+) = range(18)  # fmt: skip
+(
+    W_INBOX, W_INBOX_TAIL, W_MODEL, W_SWAPPED, W_KEPT, W_KEEPS, W_KEEP_DUE, W_STRUCK, W_DOWN, W_UP_AT, W_COMMIT_DUE,
+    W_RECEIVER, W_STRIDE,
+) = range(13)  # fmt: skip
+# A store: its table holds for each type the current, the waiting and the kept delivery, or NONE.
+(ST_OWNER, ST_SWAPS, ST_SUPERSEDED, ST_BYTES, ST_KEEPS, ST_TABLE, ST_STRIDE) = range(7)
+CURRENT, WAITING, KEPT, MODEL_PLACES = range(4)
+(
+    RV_CLIENT, RV_APPLICATION, RV_LOADER, RV_STORE, RV_FIRST, RV_N, RV_CURSOR, RV_HANDLED, RV_KEPT, RV_RECEIVED,
+    RV_LOADED, RV_FAILED, RV_RESTORED, RV_STRIDE,
+) = range(14)  # fmt: skip
+(
+    Y_AT, Y_MODEL, Y_TYPE, Y_FAILS, Y_BYTES, Y_SIZE, Y_RECEIVER, Y_NEXT, Y_CAME, Y_BEGUN, Y_DONE, Y_SWAPPED, Y_STRIDE,
+) = range(13)  # fmt: skip
+# What is kept of a record that was answered and is read again: its stamps, who scored it, which poll, by what.
+SHADOWS = 12
+RESTORE_LATEST, RESTORE_EARLIEST, RESTORE_SNAPSHOT = range(3)
 # Agenda: a node has a key and whose it is; node 1 is the root, G_LEAVES the first leaf.
 # Cost.  K_IN and K_OUT: the whole for one record of the input, or of the output topic, but for its residual.
 (

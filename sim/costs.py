@@ -48,6 +48,13 @@ CPU_COSTS = {
     "task.start": "an executor, per task, record and byte: start it and fetch its records",
     "task.end": "an executor, per task",
 }
+#: What models that change cost beside the model's own loads and scores (`Calibration.models`); numbered by pipelines.
+MODEL_COSTS = {
+    "model.receive": "a thread that reads models, per message and byte of it",
+    "model.swap": "worker application thread, each time another model begins to serve",
+    "store.write": "worker application thread (or the one that loads), each time models are kept, and byte of them",
+    "model.load": "who loads a model, per model and byte of it, where `Calibration.models` does not have it",
+}
 #: A server's cost of scoring a batch of requests has one number for each size of the batch, after the backgrounds.
 SERVER_SCORE = "server.score"
 #: `regime["engine"]` of a calibration that is of no engine in particular.
@@ -130,6 +137,9 @@ class Calibration:
     tables_ns: dict[str, dict[int, float]] = field(default_factory=dict)
     #: bytes: {"input_fixed":..., "input_per_point":..., "output_fixed":..., "output_per_point":...}
     sizes_bytes: dict[str, float] = field(default_factory=dict)
+    #: model of a stream of models -> size_bytes, load_ns, score_ns, what is known of them; loading any other is the
+    #: cost `model.load` (fixed, and per byte of the model), scoring by it that of the calibration's own model
+    models: dict[str, dict[str, float]] = field(default_factory=dict)
     #: parameter or setting -> [lowest, highest] measured
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     #: held-out errors of `calibration check`: list of {metric, utilisation_band, error, ceiling, n}
@@ -168,6 +178,7 @@ def from_json(data: dict[str, Any]) -> Calibration:
         curves={k: tuple(float(x) for x in v) for k, v in data.get("curves", {}).items()},
         tables_ns={k: {int(n): float(x) for n, x in t.items()} for k, t in data.get("tables_ns", {}).items()},
         sizes_bytes={k: float(v) for k, v in data.get("sizes_bytes", {}).items()},
+        models={k: {n: float(x) for n, x in v.items()} for k, v in data.get("models", {}).items()},
         ranges={k: (float(v[0]), float(v[1])) for k, v in data.get("ranges", {}).items()},
         held_out=list(data.get("held_out", [])),
         fit=dict(data.get("fit", {})),
@@ -208,6 +219,7 @@ def to_json(c: Calibration) -> dict[str, Any]:
         **({"curves": {k: list(v) for k, v in c.curves.items()}} if c.curves else {}),
         "tables_ns": {k: {str(n): x for n, x in t.items()} for k, t in c.tables_ns.items()},
         "sizes_bytes": c.sizes_bytes,
+        **({"models": c.models} if c.models else {}),
         "ranges": {k: list(v) for k, v in c.ranges.items()},
         "held_out": c.held_out,
         "fit": c.fit,

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.columns import STAMP_COLUMNS
 from control import cache
 from sim import arena, layout, loop
+from sim import operations as op
 from sim.jit import JIT_OFF
 from sim.system import Int64s, System
 
@@ -58,6 +59,46 @@ class ServiceReading:
     evicted: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiverReading:
+    """What one receiver of models did since the start."""
+
+    received: int
+    loaded: int
+    failed: int
+    restored: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReading:
+    """What one store of models did since the start, and holds now: by type the current delivery, -1 for none."""
+
+    swaps: int
+    superseded: int
+    bytes: int  # kept
+    keeps: int
+    current: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelsReading:
+    """Models that change.
+
+    Attributes:
+        receivers: By their number.
+        stores: By their number.
+        deliveries: A row each: received, load begun, load done, first used; -1 where not.
+        scored: Of each record, the delivery that scored it, or -1.
+        duplicates: Of each record, its surplus outputs.
+    """
+
+    receivers: tuple[ReceiverReading, ...]
+    stores: tuple[StoreReading, ...]
+    deliveries: Int64s
+    scored: Int64s
+    duplicates: Int64s
+
+
 class Execution(Protocol):
     """One simulated run under way."""
 
@@ -88,7 +129,10 @@ class Execution(Protocol):
         """When each record's last request came to a service that keeps it, was taken, went on: 3 rows, or -1."""
 
     def lost(self) -> Int64s:
-        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
+        """What became of each record that nobody answers: DROPPED, LATE, NO_MODEL, BAD, or 0."""
+
+    def models(self) -> ModelsReading | None:
+        """What models did, where there are some that change."""
 
 
 class LoopExecution:
@@ -134,7 +178,44 @@ class LoopExecution:
         out = {name: a[base + i * n : base + (i + 1) * n] for i, name in enumerate(STAMP_COLUMNS)}
         for name, place in (("partition", arena.G_PARTITION), ("worker", arena.G_WORKER), ("batch", arena.G_BATCH)):
             out[name] = a[int(a[place]) : int(a[place]) + n]
+        if self.system.models and self.system.models.kills:
+            shadowed = np.flatnonzero(self._column(arena.MO_SHADOWED))
+            for k, name in enumerate((*STAMP_COLUMNS, "worker", "batch")):
+                out[name] = out[name].copy()
+                out[name][shadowed] = self._column(arena.MO_SHADOW, k)[shadowed]
         return out
+
+    def _models(self, place: int) -> int:
+        return int(self._arena[self._arena[arena.G_MODELS] + place])
+
+    def _column(self, place: int, k: int = 0) -> Int64s:
+        base, n = self._models(place) + k * self.system.records, self.system.records
+        return self._arena[base : base + n]
+
+    def models(self) -> ModelsReading | None:
+        """What models did, where there are some that change."""
+        models, a, n = self.system.models, self._arena, self.system.records
+        if models is None:
+            return None
+        scored, duplicates = self._column(arena.MO_SCORED).copy(), np.zeros(n, dtype=np.int64)
+        if models.kills:
+            shadowed = np.flatnonzero(self._column(arena.MO_SHADOWED))
+            again = a[a[arena.G_STAMPS] + op.OUT_APPENDED * n + shadowed] >= 0
+            duplicates[shadowed] = self._column(arena.MO_DUPLICATES)[shadowed] + again
+            scored[shadowed] = self._column(arena.MO_SHADOW, op.STAMPS + 2)[shadowed]
+        receivers, stores = [], []
+        for k in range(len(models.receivers)):
+            rv = self._models(arena.MO_RECEIVERS) + k * arena.RV_STRIDE
+            receivers.append(ReceiverReading(*(int(x) for x in a[rv + arena.RV_RECEIVED : rv + arena.RV_STRIDE])))
+        for k in range(len(models.owners)):
+            st = self._models(arena.MO_STORES) + k * arena.ST_STRIDE
+            table = int(a[st + arena.ST_TABLE])
+            current = a[table : table + models.types * arena.MODEL_PLACES : arena.MODEL_PLACES]
+            swaps, superseded, size, keeps = (int(x) for x in a[st + arena.ST_SWAPS : st + arena.ST_TABLE])
+            stores.append(StoreReading(swaps, superseded, size, keeps, tuple(current.tolist())))
+        count, base = sum(len(r.deliveries) for r in models.receivers), self._models(arena.MO_DELIVERIES)
+        rows = a[base : base + count * arena.Y_STRIDE].reshape(count, arena.Y_STRIDE)[:, arena.Y_CAME :]
+        return ModelsReading(tuple(receivers), tuple(stores), rows.copy(), scored, duplicates)
 
     def _stamp_work_under_way(self, i: int, stamps: int) -> None:
         """Sets the stamps inside a running thread's work that fell due before the instant reached."""
@@ -226,14 +307,27 @@ class LoopExecution:
         return self._arena[base : base + arena.VISITS * n].reshape(arena.VISITS, n)
 
     def lost(self) -> Int64s:
-        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
+        """What became of each record that nobody answers: DROPPED, LATE, NO_MODEL, BAD, or 0."""
         base = int(self._arena[arena.G_LOST])
         if base == arena.NONE:
             return np.zeros(self.system.records, dtype=np.int64)
-        return self._arena[base : base + self.system.records]
+        lost = self._arena[base : base + self.system.records]
+        if self.system.models and self.system.models.kills:
+            lost = np.where(self._column(arena.MO_SHADOWED) == 1, 0, lost)
+        return lost
 
     def _service(self, k: int) -> int:
         return int(self._arena[arena.G_SERVICES]) + k * arena.S_STRIDE
 
 
-__all__ = ["ClientReading", "Execution", "LoopExecution", "ServiceReading", "SimulationError", "ThreadReading"]
+__all__ = [
+    "ClientReading",
+    "Execution",
+    "LoopExecution",
+    "ModelsReading",
+    "ReceiverReading",
+    "ServiceReading",
+    "SimulationError",
+    "StoreReading",
+    "ThreadReading",
+]

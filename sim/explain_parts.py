@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +82,15 @@ def readings(sys: System, *at_ns: int) -> list[Reading]:
 
 def busy(found: Timeline, begin_ns: int, end_ns: int) -> list[Busy]:
     """Groups of threads and hosts in a window of a run, the busiest first."""
-    sys, window = found.system, max(1, end_ns - begin_ns)
-    begin, end = readings(sys, begin_ns, end_ns)
+    begin, end = readings(found.system, begin_ns, end_ns)
+    return between(found.system, begin, end, _occupied(found, begin_ns, end_ns))
+
+
+def between(sys: System, begin: Reading, end: Reading, occupied: Mapping[int, float]) -> list[Busy]:
+    """The same from what was read at a window's edges, and the share of it that threads had something at hand."""
+    window = max(1, end.at_ns - begin.at_ns)
     cpu = (np.array(end.cpu_ns) - np.array(begin.cpu_ns)) / window
     wait = (np.array(end.wait_ns) - np.array(begin.wait_ns)) / window
-    occupied = _occupied(found, begin_ns, end_ns)
     groups: dict[str, list[int]] = {}
     for i, t in enumerate(sys.threads):
         groups.setdefault(re.sub(r"\.\d+", "", t.name), []).append(i)

@@ -89,7 +89,7 @@ def costs(scenario: Scenario, calibration: Calibration, processes: Mapping[str, 
         calibration: Where the costs come from.
         processes: How many processes a part has, where its background is that of one process.
     """
-    points, model = scenario.workload.points, scenario.model.name
+    points, model = scenario.workload.points, scenario.model.label
     # Tables are of the calibration's own model; another model has the line through the sizes.
     tables = dict(calibration.tables_ns) if calibration.regime.get("model") == model else {}
     tables["worker.score"] = {} if model == NO_MODEL else calibration.score_table

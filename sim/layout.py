@@ -10,6 +10,7 @@ import numpy as np
 from control import cache
 from control.batching import V_LIMIT
 from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, draw_key
+from sim import layout_models
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.pipelines.poll_loop import worker
@@ -65,7 +66,7 @@ def build(system: System) -> Arena:
         G_COSTS: room.take(len(system.costs) * K_STRIDE),
         G_EXCHANGES: room.take(len(system.exchanges) * X_STRIDE),
         G_SERVICES: room.take(len(system.services) * S_STRIDE),
-        G_LOST: room.take(n) if any(x.loses for x in system.services) else NONE,
+        G_LOST: room.take(n) if any(x.loses for x in system.services) or system.models else NONE,
         G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
         **{place: room.take(LINE + len(table)) + LINE for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
@@ -84,13 +85,16 @@ def build(system: System) -> Arena:
         for x in system.exchanges
     ]
     servers = [_ServiceRoom(room, x, n) for x in system.services]
-    logs = [room.take(2 * int(count)) for count in np.tile(_per_partition(system), 2)]
+    logs = [room.take(2 * int(count)) for count in _log_room(system)]
+    models = layout_models.Places(room, system) if system.models else None
     leaves = 1 << (len(system.threads) - 1).bit_length()
     pool = 4096 + 16 * len(system.threads)
     bases |= {G_AGENDA: room.take(4 * leaves), G_MESSAGES: room.take(pool * M_STRIDE)}
 
     a = _zeros(room.size)
-    for place, value in {**_settings(system), **bases, G_MESSAGES_CAP: pool}.items():
+    known = {**_settings(system), **bases, G_MESSAGES_CAP: pool}
+    known[G_MODELS] = models.base if models else NONE
+    for place, value in known.items():
         a[place] = value
     for place, table in tables.items():
         a[bases[place] : bases[place] + len(table)] = table
@@ -113,6 +117,8 @@ def build(system: System) -> Arena:
     _exchanges(a, system, inboxes)
     _services(a, system, servers)
     _micro_batch(a, system)
+    if models:
+        models.fill(a, system)
     _agenda(a, leaves)
     return a
 
@@ -122,6 +128,13 @@ def _agenda(a: Arena, leaves: int) -> None:
     nodes = a[a[G_AGENDA] : a[G_AGENDA] + 4 * leaves].reshape(-1, 2)
     nodes[:, 0] = FAR
     nodes[leaves:, 1] = np.arange(leaves)
+
+
+def _log_room(system: System) -> Int64s:
+    """Records that each log may hold: of the output, as often as a record may be scored again."""
+    count = _per_partition(system)
+    again = system.models.kills if system.models else 0
+    return np.concatenate([count, count * (1 + again)])
 
 
 def _per_partition(system: System) -> Int64s:
@@ -241,10 +254,10 @@ def _clients(a: Arena, system: System) -> None:
 
 def _logs(a: Arena, system: System, bases: list[int]) -> None:
     """Logs: records, and behind them, at the first of each batch, where the batch ends; the backlog lies in them."""
-    per_partition, batch = _per_partition(system), system.backlog_batch_records
+    capacities, batch = _log_room(system), system.backlog_batch_records
     read = {(c.topic, q) for c in system.consumers for q in range(c.first_partition, c.first_partition + c.partitions)}
     for x, base in enumerate(bases):
-        lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(per_partition[x % system.partitions])
+        lg, capacity = a[G_LOGS] + x * LG_STRIDE, int(capacities[x])
         a[lg + LG_BASE], a[lg + LG_ENDS] = base, capacity
         if divmod(x, system.partitions) not in read:
             a[lg + LG_CONSUMER] = NONE
@@ -306,6 +319,8 @@ def _threads(
 
 def _roles(a: Arena, system: System) -> None:
     """Whose program is straight code, too, on a host where it may run ahead, beside the thread it shares state with."""
+    if system.models:  # what is killed comes from outside of all that a role looks at
+        return
     known = {
         generator(): GENERATOR,
         broker_thread(): BROKER,

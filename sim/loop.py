@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw
 from sim import loop_flow as flow
+from sim import loop_models as model
 from sim import loop_stations as station
 from sim import loop_straight as straight
 from sim import operations as op
@@ -38,6 +39,7 @@ from sim.loop_kafka import (
     free_message,
     has_mail,
     next_of_poll,
+    own,
     poll,
     produce_next,
     serve,
@@ -63,8 +65,10 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
     points = 0
     if source in (op.RECORD_IN, op.RECORD_OUT):
         a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_WORKED] = 1
-        place = K_IN if source == op.RECORD_IN else K_OUT
-        return record_work(a, t, cost, place, a[tb + T_RECORD])
+        r = a[tb + T_RECORD]
+        if variant == op.BY_MODEL:
+            cost += a[model.delivery(a, a[a[a[G_MODELS] + MO_SCORED] + r]) + Y_MODEL]
+        return record_work(a, t, cost, K_IN if source == op.RECORD_IN else K_OUT, r)
     if source == op.MESSAGE:
         mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
         records = a[mb + M_RECORDS]
@@ -98,6 +102,19 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
         size = records * a[G_BYTES_IN]
         batches = 1
         entity = a[tb + T_TASKS] - 1
+    elif source == op.MODEL:
+        entity = a[own(a, t) + W_MODEL]
+        size = a[model.delivery(a, entity) + Y_BYTES]
+        if variant == op.BY_MODEL:
+            cost += a[model.delivery(a, entity) + Y_MODEL]
+    elif source == op.SWAPPED:
+        if a[own(a, t) + W_SWAPPED] == 0:
+            return 0
+        a[own(a, t) + W_SWAPPED] = 0
+        entity = a[a[a[G_MODELS] + MO_SCORED] + a[tb + T_RECORD]]
+    elif source == op.KEPT:
+        size = a[own(a, t) + W_KEPT]
+        entity = a[own(a, t) + W_KEEPS] - 1
     else:
         entity = a[tb + T_WAKES]
     k = a[G_COSTS] + cost * K_STRIDE
@@ -302,12 +319,12 @@ def run(a: Arena, t: int, ahead: bool) -> None:
         elif code == op.DELIVER:
             deliver_fetch(a, t)
         elif code == op.POLL:
-            what = poll(a, t)
+            what = poll(a, t, a[o + 2])
             if what == 0:
                 release(a, t)
                 return
-            if what == 2:
-                following = a[o + 1]
+            if what > 1:
+                following = a[o + what - 1]
         elif code == op.SLEEP:
             if a[tb + T_TIMED] == 0:
                 block(a, t, a[G_NOW] + a[o + 1])
@@ -360,6 +377,39 @@ def run(a: Arena, t: int, ahead: bool) -> None:
                 return
         elif code == op.DONE:
             flow.done(a, t)
+        elif code == op.MODEL_NEXT:
+            if model.model_next(a, t):
+                following = a[o + 1]
+        elif code == op.PICK:
+            if not model.pick(a, t):
+                following = a[o + 1]
+        elif code == op.DIES:
+            if a[own(a, t) + W_STRUCK] == 1:
+                following = a[o + 1]
+        elif code == op.KEEP:
+            if not model.keep(a, t, a[o + 1]):
+                following = a[o + 2]
+        elif code == op.MODEL_ARRIVE:
+            if not model.model_arrive(a, t):
+                release(a, t)
+                return
+        elif code == op.MODEL_HAND:
+            model.model_hand(a, t)
+        elif code == op.MODEL_LOADED:
+            model.model_loaded(a, t)
+        elif code == op.OFFSETS_DUE:
+            if not model.offsets_due(a, t):
+                following = a[o + 1]
+        elif code == op.OFFSETS:
+            model.offsets(a, t)
+        elif code == op.STRIKE:
+            model.strike(a, a[o + 1], a[o + 2])
+        elif code == op.CRASH:
+            model.crash(a, t)
+        elif code == op.RESTART:
+            if not model.restart(a, t):
+                release(a, t)
+                return
         else:  # HALT
             a[tb + T_STATE] = HALTED
             release(a, t)

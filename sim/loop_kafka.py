@@ -116,6 +116,38 @@ def has_mail(a: Arena, b: int) -> bool:
     return arrived
 
 
+# ---------------------------------------------------------------- workers that are killed
+
+
+@compiled
+def own(a: Arena, t: int) -> int:
+    """Where what thread t knows of models and faults stands."""
+    place: int = a[a[G_MODELS] + MO_THREADS] + t * W_STRIDE
+    return place
+
+
+@compiled
+def is_down(a: Arena, t: int) -> bool:
+    """Whether the process of application thread t was killed and did not start again."""
+    down: bool = a[G_MODELS] != NONE and a[own(a, t) + W_DOWN] == 1
+    return down
+
+
+@compiled
+def at_operation(a: Arena, t: int) -> int:
+    """The operation that thread t executes next."""
+    b = a[G_THREADS] + t * T_STRIDE
+    code: int = a[a[b + T_PROGRAM] + a[b + T_PC] * OP_STRIDE]
+    return code
+
+
+@compiled
+def wake_restart(a: Arena, t: int) -> None:
+    """Signals an application thread that waits to start again."""
+    if at_operation(a, t) == op.RESTART:
+        signal(a, t)
+
+
 # ---------------------------------------------------------------- logs and fetches
 
 
@@ -240,6 +272,10 @@ def fetch_send(a: Arena, t: int) -> bool:
     c = a[G_CONSUMERS] + a[a[G_THREADS] + t * T_STRIDE + T_CONSUMER] * C_STRIDE
     p = a[G_PARTITIONS]
     record_bytes = a[G_BYTES_OUT] if a[c + C_TOPIC] == OUTPUT else a[G_BYTES_IN]
+    if is_down(a, a[c + C_APPLICATION]):
+        block(a, t, NONE)
+        wake_restart(a, a[c + C_APPLICATION])
+        return False
     any_wanted = False
     room = a[c + C_QUEUED] * record_bytes < a[G_QUEUED_BYTES]
     for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
@@ -260,6 +296,10 @@ def deliver_fetch(a: Arena, t: int) -> None:
     """DELIVER: what the answer carried becomes visible to the application thread."""
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
+    if is_down(a, a[c + C_APPLICATION]):
+        a[c + C_FETCHES] += 1
+        free_message(a, a[tb + T_MESSAGE])
+        return
     p = a[G_PARTITIONS]
     for q in range(a[c + C_FIRST], a[c + C_FIRST] + a[c + C_PARTITIONS]):
         lg = a[G_LOGS] + (a[c + C_TOPIC] * p + q) * LG_STRIDE
@@ -407,6 +447,10 @@ def acknowledge(a: Arena, t: int) -> None:
     if app < 0:
         free_message(a, m)
         return
+    if is_down(a, app):
+        free_message(a, m)
+        wake_restart(a, app)
+        return
     ab = a[G_THREADS] + app * T_STRIDE
     if a[ab + T_CALLED_BACK] == 1:
         deliver_batch(a, ab, m, a[G_NOW])
@@ -461,11 +505,14 @@ def serve(a: Arena, t: int) -> None:
 
 
 @compiled
-def poll(a: Arena, t: int) -> int:
-    """POLL: 1 records are taken, 2 the poll is empty, 0 the thread is blocked."""
+def poll(a: Arena, t: int, calls: int) -> int:
+    """POLL: 1 records are taken, 2 the poll is empty, 3 there is something else to do, 0 the thread is blocked."""
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
     if a[c + C_READY] == 0:
+        if calls > 0 and (a[own(a, t) + W_STRUCK] == 1 or a[own(a, t) + W_INBOX] != NONE):
+            a[tb + T_TIMED] = 0
+            return 3
         if a[tb + T_TIMED] == 1:
             a[tb + T_TIMED] = 0
             a[tb + T_POLLS_EMPTY] += 1

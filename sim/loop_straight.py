@@ -299,7 +299,7 @@ def collector(a: Arena, t: int) -> None:
             if a[G_NOW] > a[G_CLOCK] and a[G_NOW] >= delivers_at(a, client):
                 waits_at(a, t, 0)
                 return
-            if poll(a, t) == 0:  # 0; never timed
+            if poll(a, t, 0) == 0:  # 0; never timed
                 return
             pc = 1
         work = 0
@@ -340,7 +340,7 @@ def worker(a: Arena, t: int) -> int:
                 waits_at(a, t, 0)
                 return NONE
             a[b + T_PC] = 0
-            what = poll(a, t)  # 0
+            what = poll(a, t, 0)  # 0
             if what == 0:
                 return NONE
             if what == 2:

@@ -26,7 +26,7 @@ COMPLETE_NEXT = 13  # to (when none is set aside)
 FETCH_EVAL = 14  # to (when parked)
 FETCH_SEND = 15
 DELIVER = 16
-POLL = 17  # to (when empty)
+POLL = 17  # to (when empty), to or 0 (when a model has come, or the thread was struck)
 NEXT = 18  # to (when the poll is used up)
 SERVE = 19
 SLEEP = 20  # ns
@@ -45,6 +45,18 @@ TASK_DONE = 32
 DONE = 33
 ROUTE = 34
 STAMP_TAKEN = 35  # stamp column
+MODEL_ARRIVE = 36
+MODEL_HAND = 37
+MODEL_NEXT = 38  # to (when one has come)
+MODEL_LOADED = 39
+PICK = 40  # to (when nothing can score the record)
+KEEP = 41  # what (OF_RECORD, OF_ALL or OF_MODEL), to (when there is nothing to keep)
+STRIKE = 42  # thread, ns until it starts again or NEVER
+DIES = 43  # to (when it was struck)
+CRASH = 44
+RESTART = 45
+OFFSETS_DUE = 46  # to (when it is too early)
+OFFSETS = 47
 
 OPERATION_NAMES = (
     *(
@@ -89,6 +101,8 @@ OPERATION_NAMES = (
         "ROUTE",
         "STAMP_TAKEN",
     ),
+    *("MODEL_ARRIVE", "MODEL_HAND", "MODEL_NEXT", "MODEL_LOADED", "PICK", "KEEP"),
+    *("STRIKE", "DIES", "CRASH", "RESTART", "OFFSETS_DUE", "OFFSETS"),
 )
 
 # Where a CPU operation takes its counts (records, bytes, batches) and its entity from.
@@ -101,6 +115,10 @@ AFTER_SLEEP = 5  # the thread's sleeps since it last paid for them, and how long
 TAKEN = 6  # the requests a server thread took; entity: the first one's record
 TASK_RECORDS = 7  # the records of the task, one batch; entity: the tasks the thread took before
 
+MODEL = 8  # the model at hand: the bytes of its message; entity: its delivery
+SWAPPED = 9  # nothing, unless a model began to serve since the last such operation; entity: its delivery
+KEPT = 10  # the bytes that are kept; entity: how often the thread kept some before
+
 ONE = 0
 OF_POLL = 1
 OF_TASK = 2
@@ -108,6 +126,11 @@ OF_TASK = 2
 MINE = 1
 #: Of CALL: nobody waits for an answer.
 UNANSWERED = 1
+#: Of KEEP: the model that scored the record at hand; all that the thread's stores hold; the model at hand.
+OF_RECORD = 0
+OF_ALL = 1
+OF_MODEL = 2
+NEVER = -1
 
 # Kinds of message.
 PRODUCE = 0
@@ -118,6 +141,8 @@ REQUEST = 3  # of a service
 # What became of a record that is answered by nobody.
 DROPPED = 1  # it came to a full queue
 LATE = 2  # it had expired
+NO_MODEL = 3  # none of its type had come
+BAD = 4  # it cannot be parsed
 
 # Stamp columns, numbered as analysis.columns.STAMP_COLUMNS.
 CREATED, SENT, APPENDED, FETCHED, SCORE_BEGIN, SCORE_END, PRODUCED, ACKED, OUT_APPENDED = range(9)
@@ -127,6 +152,9 @@ STAMPS = 9
 FETCH_OR_EMPTY = 1
 #: Cost operand of what was taken: the n-th of consecutive costs, for n requests (a thread's first batches come after).
 BY_SIZE = 2
+#: Cost operand of a model: the n-th of consecutive costs, for message n of the stream (of MODEL: the one at hand; of a
+#: record: the one that scores it).
+BY_MODEL = 3
 
 
 @dataclass

@@ -14,15 +14,23 @@ import simpy
 
 from analysis.columns import STAMP_COLUMNS
 from sim import operations as op
-from sim.execution import ClientReading, ServiceReading, SimulationError, ThreadReading
+from sim.execution import (
+    ClientReading,
+    ModelsReading,
+    ReceiverReading,
+    ServiceReading,
+    SimulationError,
+    StoreReading,
+    ThreadReading,
+)
 from sim.reference_families import FamilyOperations
 from sim.reference_hosts import State
-from sim.reference_kafka import KafkaOperations
 from sim.reference_machine import Trace
+from sim.reference_models import ModelOperations
 from sim.system import Int64s, System
 
 
-class ReferenceExecution(KafkaOperations, FamilyOperations):
+class ReferenceExecution(ModelOperations, FamilyOperations):
     """One run of a system under SimPy: a `sim.execution.Execution`."""
 
     def __init__(self, system: System, trace: Trace | None = None) -> None:
@@ -42,6 +50,10 @@ class ReferenceExecution(KafkaOperations, FamilyOperations):
         """Full-resolution stamps by column, and partition, worker and batch; -1 where not reached."""
         columns = {**dict(zip(STAMP_COLUMNS, self._stamps, strict=True)), "partition": self._partition}
         columns |= {"worker": self._worker, "batch": self._batch}
+        columns = {name: list(column) for name, column in columns.items()}
+        for record, kept in self._shadows.items():
+            for name in columns.keys() & kept.keys():
+                columns[name][record] = kept[name]
         return {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
 
     def acked(self) -> int:
@@ -83,5 +95,32 @@ class ReferenceExecution(KafkaOperations, FamilyOperations):
         return found
 
     def lost(self) -> Int64s:
-        """What became of each record that nobody answers: DROPPED, LATE, or 0."""
-        return np.array(self._lost, dtype=np.int64)
+        """What became of each record that nobody answers: DROPPED, LATE, NO_MODEL, BAD, or 0."""
+        lost = np.array(self._lost, dtype=np.int64)
+        lost[list(self._shadows)] = 0
+        return lost
+
+    def models(self) -> ModelsReading | None:
+        """What models did, where there are some that change."""
+        models = self.system.models
+        if models is None:
+            return None
+        scored = np.array([-1 if x is None else x.number for x in self._scored], dtype=np.int64)
+        duplicates = np.array(self._duplicates, dtype=np.int64)
+        for record, kept in self._shadows.items():
+            scored[record] = kept["scored"]
+            duplicates[record] += self._stamps[op.OUT_APPENDED][record] >= 0
+        types = range(models.types)
+        return ModelsReading(
+            tuple(ReceiverReading(r.received, r.loaded, r.failed, r.restored) for r in self._receivers),
+            tuple(
+                StoreReading(
+                    *(s.swaps, s.superseded, s.bytes, s.keeps),
+                    tuple(s.current[k].number if k in s.current else -1 for k in types),
+                )
+                for s in self._stores
+            ),
+            np.array([y.stamps for y in self._deliveries], dtype=np.int64).reshape(-1, 4),
+            scored,
+            duplicates,
+        )

@@ -21,6 +21,17 @@ class KafkaOperations(Machine):
         super().__init__(system, trace)
         self._requests: deque[Message] = deque()  # that wait for a broker thread
 
+    # ------------------------------------------------------------ workers that are killed
+
+    def _is_down(self, t: Thread) -> bool:
+        raise NotImplementedError
+
+    def _wake_restart(self, t: Thread) -> None:
+        raise NotImplementedError
+
+    def _is_called(self, t: Thread) -> bool:
+        raise NotImplementedError
+
     # ------------------------------------------------------------ messages
 
     def _send_request(self, me: Thread, *_: int) -> Outcome:
@@ -126,7 +137,9 @@ class KafkaOperations(Machine):
         producer = present(me.producer)
         producer.in_flight -= 1
         application = producer.application
-        if application:
+        if application and self._is_down(application):
+            self._wake_restart(application)
+        elif application:
             producer.deliveries.append(present(me.message))
             if producer.calls_back:
                 self._serve(application)
@@ -151,6 +164,11 @@ class KafkaOperations(Machine):
     # ------------------------------------------------------------ fetching and polling
 
     def _fetch_send(self, me: Thread, *_: int) -> Outcome:
+        application = present(me.consumer).application
+        if self._is_down(application):
+            outcome = self._wait(me)
+            self._wake_restart(application)
+            return outcome
         wanted = present(me.consumer).fetchable(self.system)
         if not wanted:
             return self._wait(me, self._clock.now + self.system.fetch_backoff_ns)
@@ -159,6 +177,9 @@ class KafkaOperations(Machine):
 
     def _deliver(self, me: Thread, *_: int) -> Outcome:
         consumer, m = present(me.consumer), present(me.message)
+        if self._is_down(consumer.application):
+            consumer.answers += 1
+            return None
         for log, records in m.batches:
             log.queue.extend(records)
         consumer.answers += 1
@@ -168,12 +189,14 @@ class KafkaOperations(Machine):
             consumer.answers_empty += 1
         return None
 
-    def _poll(self, me: Thread, empty: int, *_: int) -> Outcome:
+    def _poll(self, me: Thread, empty: int, called: int, *_: int) -> Outcome:
         me.polled = present(me.consumer).poll()
         timed_out, me.timed_out = me.timed_out, False
         if me.polled:
             me.polls += 1
             return None
+        if called and self._is_called(me):
+            return called
         if timed_out:
             me.polls_empty += 1
             return empty
@@ -184,4 +207,6 @@ class KafkaOperations(Machine):
         if not me.polled:
             return used_up
         me.record = me.polled.popleft()
+        log = present(me.consumer).log_of[self._partition[me.record]]
+        log.handled += 1
         return None

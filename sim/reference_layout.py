@@ -64,8 +64,9 @@ def lay_out(system: System, clock: Clock, stamps: list[list[int]]) -> Parts:
         consumer = Consumer(threads[c.client], threads[c.application], logs, c.max_poll_records)
         consumers.append(consumer)
         consumer.client.consumer = consumer.application.consumer = consumer
-        for log in logs:
+        for partition, log in enumerate(logs, c.first_partition):
             log.consumer = consumer
+            consumer.log_of[partition] = log
     for i in system.broker_threads:
         threads[i].home, threads[i].of_broker = threads[system.broker_threads[0]], True
     return Parts(

@@ -7,6 +7,7 @@ One SimPy process a thread, one operation after the other.  What the parts of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from typing import Protocol
 
 import simpy
 
@@ -17,7 +18,7 @@ from sim.costs import BACKGROUND_PARTS, CPU_COSTS
 from sim.reference_hosts import DELIVER, WAKE, Clock, State
 from sim.reference_layout import lay_out
 from sim.reference_parts import Message, Request, Thread, present
-from sim.system import COLD_STEP_BITS, COST_BITS, INPUT, OUTPUT, RESIDUAL_BITS, System
+from sim.system import COLD_STEP_BITS, COST_BITS, INPUT, OUTPUT, RESIDUAL_BITS, Delivery, System
 
 #: What an operation did.  None: the next one follows; a number: it jumped to that place; or one of these.
 Outcome = int | None
@@ -28,6 +29,14 @@ HALTS = -3
 #: Told of every operation executed: the time, the thread's name, the operation.
 Trace = Callable[[int, str, str], None]
 COST_NAMES = (*CPU_COSTS, *(f"background.{part}" for part in BACKGROUND_PARTS))
+
+
+class HasModel(Protocol):
+    """A delivery of a model."""
+
+    @property
+    def settings(self) -> Delivery:
+        """What the system says of it."""
 
 
 class Machine:
@@ -190,11 +199,18 @@ class Machine:
             if variant == op.BY_SIZE:
                 settings, ordinal = me.taken[0].service.settings, me.tasks - 1
                 cost += records - 1 if ordinal >= settings.first_batches else settings.batch_records + ordinal
+        elif source in (op.MODEL, op.SWAPPED, op.KEPT):
+            counts = self._model_counts(me, source)
+            if counts is None:
+                return 0
+            size, entity = counts
         elif source == op.TASK_RECORDS:
             batches, records, entity = 1, len(present(me.task).records), me.tasks - 1
             size = records * self.system.record_bytes[INPUT]
         else:
             entity = me.wakeups
+        if variant == op.BY_MODEL:
+            cost += self._model_of(me, source).settings.model
         c, residual = self.system.costs[cost], self._residuals[cost]
         fixed = c.fixed
         if source == op.AFTER_SLEEP:
@@ -211,6 +227,12 @@ class Machine:
             return work
         factor = quantile(residual, draw(self.system.seed, me.number, entity, PURPOSE_CPU, cost))
         return (work * factor) >> RESIDUAL_BITS
+
+    def _model_counts(self, me: Thread, source: int) -> tuple[int, int] | None:
+        raise NotImplementedError
+
+    def _model_of(self, me: Thread, source: int) -> HasModel:
+        raise NotImplementedError
 
     # ------------------------------------------------------------ messages
 

@@ -97,6 +97,8 @@ class Log:
     fetched: int = 0  # batches granted to its consumer
     queue: deque[int] = field(default_factory=deque)  # records delivered to its consumer and not yet polled
     consumer: Consumer | None = None
+    handled: int = 0  # records that its consumer's application went on to, one by one
+    committed: int = 0  # of them, when it committed last
 
     def append(self, batch: list[int]) -> None:
         """A batch goes to the end."""
@@ -170,6 +172,7 @@ class Consumer:
     parked: Message | None = None
     answers: int = 0
     answers_empty: int = 0
+    log_of: dict[int, Log] = field(default_factory=dict)  # by partition
 
     def fetchable(self, system: System) -> list[Log]:
         """The logs to ask for: those whose queue has room, as long as all queues together have."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import runs, verdict
+from analysis import busy, runs, verdict
 from analysis.columns import OUTCOMES, SCHEMA_VERSION
 from analysis.fingerprint import fingerprint
 from analysis.window import Cut, after, edges_ns, window_ns
@@ -27,7 +27,7 @@ from sim import operations as op
 from sim import store, system
 from sim.costs import Calibration
 from sim.counters import Reading, Window, counters, read
-from sim.execution import Execution, LoopExecution
+from sim.execution import Execution, LoopExecution, ModelsReading
 from sim.stages import stages
 from sim.system import Int64s, System
 
@@ -35,8 +35,11 @@ from sim.system import Int64s, System
 _DRAIN_STEP_NS = 10 * MS_NS
 SCORED, IN_FLIGHT = OUTCOMES.index("scored"), OUTCOMES.index("in_flight")
 
+_LOST = ((op.DROPPED, "dropped_queue"), (op.LATE, "expired"), (op.NO_MODEL, "dropped_no_model"), (op.BAD, "bad"))
+
 #: progress(simulated ns so far, ns in all)
 Progress = Callable[[int, int], None]
+Observe = Callable[[Window], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def simulate(
     backend: str = "loop",
     progress: Progress | None = None,
     host: bool = True,
+    observe: Observe | None = None,
 ) -> SimResult:
     """Predicts one run.
 
@@ -78,6 +82,7 @@ def simulate(
         backend: `loop`, or `simpy` for the reference.
         progress: Called at each simulated second.
         host: Whether `host` of the result is wanted; without it nothing is read from second to second.
+        observe: Called once with the window that the counters are of, for what run.json does not keep of it.
 
     Raises:
         system.UnsupportedError: the scenario needs programs the simulator does not have.
@@ -105,7 +110,8 @@ def simulate(
             break
     ran = _clocks()
     stamps = execution.stamps()
-    records = _records(sys, stamps, execution.lost())
+    models = execution.models()
+    records = _records(sys, stamps, execution.lost(), models)
     if drained:  # a backlog is counted from the start to its last output, as in a real run
         window = (readings[0], readings[-1])
     else:
@@ -114,10 +120,14 @@ def simulate(
         # Counters begin where they were first read in the window: at its very begin, but for the rule first-quarter.
         begin = next((r for r in before if r.at_ns >= begin_ns), before[-1])
         window = (begin, next(r for r in readings if r.at_ns == end_ns))
-    counted = counters(scenario, Window(sys, records, *window))
+    of = Window(sys, records, *window)
+    counted = counters(scenario, of)
+    if observe:
+        observe(of)
     if any(service.name for service in sys.services):
         counted["stages"] = stages(execution, *window)
     judged = verdict.evaluate(scenario, records, counted)
+    judged["bottleneck"] = _bottleneck(sys, window, records)
     ended = _clocks()
     now = datetime.now(UTC)
     meta = {
@@ -136,6 +146,7 @@ def simulate(
         "notes": list(sys.notes),
         **judged,
         "counters": counted,
+        **_model_stream(scenario, execution, records, int(now.timestamp() * 1000)),
         "timing": {
             "executor": backend,
             "events": execution.events if isinstance(execution, LoopExecution) else None,
@@ -145,6 +156,24 @@ def simulate(
         },
     }
     return SimResult(meta, records, _host(sys, readings) if host else {})
+
+
+def _bottleneck(sys: System, window: tuple[Reading, Reading], records: dict[str, Any]) -> dict[str, Any]:
+    """The busiest part, of all threads and hosts that the simulator has."""
+    from sim.explain_parts import between, bottleneck
+
+    held = busy.occupied(records, len(sys.workers), window[1].at_ns - window[0].at_ns)
+    found = bottleneck(between(sys, *window, {sys.workers[w]: share for w, share in held.items()}))
+    return {"name": found.name, "utilisation": min(1.0, found.utilisation)}
+
+
+def _model_stream(scenario: Scenario, execution: Execution, records: dict[str, Any], start_ms: int) -> dict[str, Any]:
+    """What became of models, where they change."""
+    if scenario.model_stream is None:
+        return {}
+    from sim import model_stream
+
+    return {"model_stream": model_stream.told(scenario, scenario.model_stream, execution, records, start_ms)}
 
 
 def _clocks() -> tuple[float, float]:
@@ -160,7 +189,7 @@ def write(result: SimResult, root: Path) -> Path:
     return runs.write_run(root, result.meta, result.records, result.host)
 
 
-def _records(sys: System, stamps: dict[str, Any], lost: Int64s) -> dict[str, Any]:
+def _records(sys: System, stamps: dict[str, Any], lost: Int64s, models: ModelsReading | None) -> dict[str, Any]:
     out: dict[str, Any] = dict(stamps)  # the executor is done: nothing writes to these any more
     if not sys.broker_threads:
         out["partition"] = np.full(sys.records, -1, dtype=np.int64)
@@ -169,9 +198,9 @@ def _records(sys: System, stamps: dict[str, Any], lost: Int64s) -> dict[str, Any
         floored *= MS_NS
         out[name] = np.maximum(floored, -1, out=floored)
     out["sequence"] = np.arange(sys.records, dtype=np.int64)
-    out["duplicates"] = np.zeros(sys.records, dtype=np.int64)
+    out["duplicates"] = models.duplicates if models else np.zeros(sys.records, dtype=np.int64)
     outcome = np.where(out["out_appended"] >= 0, SCORED, IN_FLIGHT).astype(np.int8)
-    for how, word in ((op.DROPPED, "dropped_queue"), (op.LATE, "expired")):
+    for how, word in _LOST:
         outcome[lost == how] = OUTCOMES.index(word)
     outcome[out["sent"] < 0] = -1
     out["outcome"] = outcome

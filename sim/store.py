@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.fingerprint import differences
+from scenarios import spec
+from scenarios.registry import SERVERS
 from scenarios.spec import Scenario
 from sim import costs
 from sim.costs import Calibration
@@ -104,7 +106,7 @@ def _of_regimes(name: str, scenario: Scenario) -> Calibration:
         "engine": scenario.engine.kind,
         "chained": scenario.engine.chained,
         "runtime": scenario.serving.runtime,
-        "model": scenario.model.name,
+        "model": scenario.model.label,
     }
     found = []
     for path in regimes(name):
@@ -131,17 +133,32 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
     said = ["everything (round numbers)"] if calibration.regime.get("engine") == costs.ANY_ENGINE else []
     for key, value in settings.items():
         low, high = calibration.ranges.get(key, (value, value))
-        if value and not low <= value <= high:
+        if key == "parallelism" and low == high != value:
+            # One level of workers says nothing of what a second one costs: only who shares which cores does.
+            said.append(f"parallelism {value:g}, measured {low:g} (the host model alone extrapolates)")
+        elif value and not low <= value <= high:
             said.append(f"{key} {value:g} outside {low:g} to {high:g}")
-    for key, value_ in (("model", scenario.model.name), ("format", scenario.workload.payload.format)):
+    for key, value_ in (("model", scenario.model.label), ("format", scenario.workload.payload.format)):
         if calibration.regime.get(key) != value_:
             said.append(f"{key} {value_}, measured {calibration.regime.get(key)}")
+    runtime = scenario.serving.runtime
+    if scenario.serving.kind == "embedded" and calibration.regime.get("runtime", runtime) != runtime:
+        said.append(f"runtime {runtime}, measured {calibration.regime['runtime']}")
     w, b = scenario.workload, scenario.broker
     plain: dict[str, tuple[str, str]] = {
         "acks": (b.producer.acks, "all"),
         "compression": (b.producer.compression, "none"),
     }
     plain["serialise"] = (w.payload.serialise, "pool")
+    if scenario.serving.kind == "external":
+        client, usual = scenario.serving.client, spec.ServingClient()
+        plain["client mode"] = (client.mode, usual.mode)
+        plain["client timeout"] = (f"{client.timeout_ns / 1e9:g} s", f"{usual.timeout_ns / 1e9:g} s")
+        plain["client retries"] = (str(client.retries), str(usual.retries))
+        if scenario.serving.runtime in SERVERS:
+            said.append("calls never time out or fail")
+    if scenario.model_stream is not None:
+        said += _models_unmeasured(scenario, calibration)
     said += [f"{key} {asked} (predicted as {base})" for key, (asked, base) in plain.items() if asked != base]
     measured = calibration.regime.get("broker")
     if measured is not None and measured != b.kind:
@@ -150,6 +167,16 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
     if cores > calibration.host.cores:
         said.append(f"{cores} cores, measured {calibration.host.cores} (in proportion)")
     return said
+
+
+def _models_unmeasured(scenario: Scenario, calibration: Calibration) -> list[str]:
+    """Which costs of models that change are not measured."""
+    from sim.pipelines.models import unmeasured
+
+    said = unmeasured(calibration.models, calibration.cpu, scenario)
+    payload = scenario.workload.payload.format
+    known = payload != "protobuf" or "input_protobuf" in calibration.sizes_bytes
+    return said if known else [*said, "record size in protobuf not measured (predicted as in json)"]
 
 
 def trust(scenario: Scenario, calibration: Calibration) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import Any
 from analysis import crayfish
 from analysis.columns import VERDICTS
 from scenarios import load
+from scenarios.model_stream import file_bytes
 from scenarios.spec import Scenario
 from sim import kept, store
 from sim.costs import Calibration
 from sim.kept import Progress
 
 FOLDER = kept.FOLDER
-_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup")
+_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup", "bottleneck")
 _PROTOCOL = "protocol"  # what the scenario's `protocol` measures; None without one
 
 
@@ -53,6 +54,12 @@ class Point:
         """Medians over the repeats; None where a repeat has no value."""
         return {name: None if found is None else found[0] for name, found in self._spread().items()}
 
+    @property
+    def bottleneck(self) -> dict[str, Any] | None:
+        """The busiest part, of the repeat where it was the busiest."""
+        found = [r["bottleneck"] for r in self.repeats if r.get("bottleneck")]
+        return max(found, key=lambda each: float(each["utilisation"]), default=None)
+
     def summary(self) -> dict[str, Any]:
         """The object of `--json`: metrics are medians over the repeats, the accounting is their sum."""
         found = self._spread()
@@ -66,6 +73,7 @@ class Point:
             "repeats": len(self.repeats),
             "verdict": self.verdict,
             "verdicts": [r["verdict"] for r in self.repeats],
+            "bottleneck": self.bottleneck,
             "metrics": self.metrics,
             "metrics_lo": {name: None if f is None else f[1] for name, f in found.items()},
             "metrics_hi": {name: None if f is None else f[2] for name, f in found.items()},
@@ -156,4 +164,5 @@ def identity(scenario: Scenario, calibration: Calibration, *more: object) -> str
         scenario, name="", slo=(), expect=(), sweep={}, repeats=1, calibration=None, profile=None, check=None
     )
     trace = kept.digest(scenario.workload.arrival.path)
-    return kept.identity(load.resolved(plain), trace, store.digest(calibration), *map(str, more))
+    sizes = [file_bytes(message) for message in scenario.model_stream.messages] if scenario.model_stream else []
+    return kept.identity(load.resolved(plain), trace, store.digest(calibration), *map(str, (*more, *sizes)))

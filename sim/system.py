@@ -140,6 +140,50 @@ class MicroBatch:
     max_records: int = 0  # of a batch; 0: no bound
 
 
+def present(models: Models | None) -> Models:
+    """The models, of a system that has some."""
+    assert models is not None
+    return models
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A model that comes to a receiver."""
+
+    at_ns: int
+    model: int  # message of the stream: its costs are the n-th
+    type: int  # of the records it scores
+    message_bytes: int
+    size_bytes: int  # of the model
+    fails: bool = False  # it cannot be loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who gets models: the thread that reads them, the one whose store they are for, the one that loads them."""
+
+    client: int
+    application: int
+    loader: int  # the client or the application
+    store: int
+    deliveries: tuple[Delivery, ...]  # in order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """Models that change, and workers that are killed."""
+
+    owners: tuple[int, ...]  # of each store: the application thread with which it comes and goes
+    receivers: tuple[Receiver, ...]
+    types: int  # of records
+    type: Int64s  # of each record; -1: it cannot be parsed
+    store: tuple[int, ...]  # of each partition's records; -1: none
+    restore: str = "latest"
+    keep_every_ns: int = 0  # between two commits of the stores
+    commit_every_ns: int = 0  # between two commits of offsets
+    kills: int = 0  # of application threads, all together
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Coefficients in 1/1024 ns; `residual` is a table of TABLE_SIZE factors in 1/65536, or None."""
@@ -197,6 +241,7 @@ class System:
     exchanges: tuple[Exchange, ...] = ()
     services: tuple[Service, ...] = ()
     micro_batch: MicroBatch | None = None
+    models: Models | None = None
     #: what the layout itself says of a run, in words and in numbers
     notes: tuple[str, ...] = ()
     facts: Mapping[str, int] = field(default_factory=dict)

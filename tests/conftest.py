@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ settings.load_profile("weir")
 
 # A job in a shell's background has interrupts ignored, and its children inherit that; some tests interrupt theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: What generated tests met, and how often; told at the end of the run.
+COVERAGE: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
 #: What a real broker needs on the PATH.
 KAFKA_TOOLS = ("java", "mvn")
@@ -28,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("kafka") is not None:
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for title, counts in COVERAGE.items():
+        terminalreporter.section(f"{title}: {sum(counts.values())}")
+        for what, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:4} {what}")
 
 
 @pytest.fixture

@@ -121,7 +121,10 @@ def _java() -> str:
 
 
 def _cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    while True:
+        word = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not word.startswith("-"):  # the tool would take it for an option
+            return word
 
 
 def _free_ports(count: int) -> list[int]:

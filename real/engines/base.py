@@ -33,6 +33,10 @@ class Engine:
 
     def __init__(self, kind: str, module: str) -> None:
         self.kind, self.module = kind, module
+        #: Whether it takes models from a topic, and survives the death of one of its processes.
+        self.takes_models = kind == "python"
+        #: Whether it can score by an external server.
+        self.calls_servers = kind == "python"
 
     def refuse(self, scenario: Scenario) -> None:
         """Refuses what it cannot run.
@@ -41,12 +45,50 @@ class Engine:
             RefusedError: Naming the key.
         """
         if scenario.serving.kind != "embedded":
-            raise RefusedError("serving.kind", f"{scenario.serving.kind}; real has no server yet, it scores embedded")
+            self.refuse_server(scenario)
         if scenario.broker.client_profile not in self.clients:
             known = " or ".join(self.clients)
             raise RefusedError(
                 "broker.client", f"{scenario.broker.client_profile}; real's clients of engine {self.kind} are {known}"
             )
+        if scenario.model_stream is not None:
+            if not self.takes_models:
+                raise RefusedError("model_stream", f"engine {self.kind} takes no models from a topic here yet")
+        elif scenario.serving.kind == "embedded":
+            self.refuse_model(scenario)
+        if scenario.faults and not self.takes_models:
+            raise RefusedError("faults", f"engine {self.kind} is not killed and started again here yet")
+
+    def refuse_model(self, scenario: Scenario) -> None:
+        """Refuses a model that it cannot score in its own process.
+
+        Raises:
+            RefusedError: Naming the key.
+        """
+        from models.definition import ModelError
+        from models.scorer import refuse
+        from models.zoo import model
+
+        for key, step in (
+            ("model", lambda: model(scenario.model)),
+            ("serving.runtime", lambda: refuse(scenario.model, scenario.serving.runtime)),
+        ):
+            try:
+                step()
+            except ModelError as error:
+                raise RefusedError(key, str(error)) from None
+
+    def refuse_server(self, scenario: Scenario) -> None:
+        """Refuses an external server that it cannot call, or that is not here.
+
+        Raises:
+            RefusedError: Naming the key.
+        """
+        from real.servers.played import refuse
+
+        if not self.calls_servers:
+            raise RefusedError("serving.kind", f"external; engine {self.kind} scores embedded, python calls servers")
+        refuse(scenario)
 
     def prepare(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         """Gets what it needs before its first run.
@@ -65,8 +107,10 @@ class Engine:
             topic_in: Also the name of the consumer group.
             directory: Of the run's files.
         """
+        stream = scenario.model_stream
         commit = {
-            "enable.auto.commit": True,
+            # Offsets are committed with the store of models where that is kept at commits.
+            "enable.auto.commit": stream is None or stream.state.kind != "changelog",
             "auto.commit.interval.ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
         }
         source = settings.consumer(broker.bootstrap, scenario.broker.consumer, topic_in)

@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.definition import ModelError
+from models.files import folder
+from models.onnx_file import answers_first
 from models.zoo import export, model
 from real.brokers.base import Broker
 from real.brokers.jars import JVM, cache_root, digest, java, made
@@ -37,6 +40,8 @@ _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-Dorg.slf4j.simpl
 #: How long an engine answers trial inputs before the load: its hot paths are compiled then, if not fully.
 WARM_MS = 1_500
 RUNTIMES = ("onnx",)
+#: Models without a file that the Java side knows.
+UNSCORED = ("noop",)
 
 
 class JvmEngine(Engine):
@@ -63,9 +68,6 @@ class JvmEngine(Engine):
         super().refuse(scenario)
         if scenario.broker.kind == "mock":
             raise RefusedError("broker.kind", f"mock; engine {self.kind} needs a real broker")
-        if model(scenario.model.name).build is not None and scenario.serving.runtime not in RUNTIMES:
-            known = ", ".join(RUNTIMES)
-            raise RefusedError("serving.runtime", f"{scenario.serving.runtime}; engine {self.kind} has {known}")
         producer, consumer = scenario.broker.producer, scenario.broker.consumer
         own = PROFILES[scenario.broker.client_profile]
         for key, value, usual in (
@@ -78,6 +80,27 @@ class JvmEngine(Engine):
         if producer.linger_ns % MS_NS:
             raise RefusedError("broker.producer.linger", "the Java client knows whole milliseconds")
         java("engine.kind", self.kind)
+
+    def refuse_model(self, scenario: Scenario) -> None:
+        """See `Engine.refuse_model`: ONNX, in the Java runtime."""
+        try:
+            definition = model(scenario.model)
+        except ModelError as error:
+            raise RefusedError("model", str(error)) from None
+        runtime = scenario.serving.runtime
+        if definition.alone is not None:
+            if definition.name not in UNSCORED:
+                raise RefusedError("model.name", f"{definition.name}; engine {self.kind} has no such model")
+            return
+        if runtime not in RUNTIMES:
+            raise RefusedError("serving.runtime", f"{runtime}; engine {self.kind} has {', '.join(RUNTIMES)}")
+        if definition.file is None and "onnx" not in definition.formats:
+            raise RefusedError("model.name", f"{definition.name} does not come as ONNX; engine {self.kind} scores ONNX")
+        if definition.file is not None and not answers_first(definition.file):
+            raise RefusedError(
+                "model.path",
+                f"{definition.file}: engine {self.kind} reads the first output only, and that is not the float32 one",
+            )
 
     def prepare(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         """See `Engine.prepare`: the jars, built once."""
@@ -102,14 +125,14 @@ class JvmEngine(Engine):
 
     def config(self, scenario: Scenario, broker: Broker, topic_in: str, directory: Path) -> Mapping[str, Any]:
         """See `Engine.config`."""
-        name, seed = scenario.model.name, scenario.workload.seed
-        scored = model(name).build is not None
+        asked, seed = scenario.model, scenario.workload.seed
+        scored = model(asked).scored
         write_trial(directory / "trial.in", scenario)
         return {
             "group": topic_in,
             "format": scenario.workload.payload.format,
             "runtime": scenario.serving.runtime,
-            "model": str(export(name, directory.parent / "models", seed)) if scored else "",
+            "model": str(export(asked, folder(model(asked), directory.parent / "models"), seed)) if scored else "",
             "common": common(broker.bootstrap),
             "consumer": consumer(scenario),
             "producer": producer(scenario),

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from real.child import Child, RequestLog, main, settle, settled_threads, thread_ids
@@ -24,6 +25,8 @@ from real.wire import (
     HEADER_KEY,
     INPUT_HEADER,
     OUT_BAD,
+    OUT_DROPPED,
+    OUT_EXPIRED,
     OUT_FAILED,
     OUT_PRODUCED,
     OUTPUT_HEADER,
@@ -31,6 +34,7 @@ from real.wire import (
     Rows,
     Slots,
     Work,
+    earlier_rows,
 )
 
 _BUSY_S, _IDLE_S = 0.001, 0.2
@@ -51,11 +55,35 @@ class Worker:
         self.scenario = from_resolved(config["scenario"])
         self.format = self.scenario.workload.payload.format
         self.topic_in, self.topic_out = config["topic_in"], config["topic_out"]
-        model, runtime = self.scenario.model.name, self.scenario.serving.runtime
-        self.scorer = load_scorer(model, runtime, config["models"], self.scenario.workload.seed)
+        model, runtime = self.scenario.model, self.scenario.serving.runtime
+        self.models: Any = None  # of a stream of models
+        self.server: Any = None  # that scores instead of this process
+        if "models_of" in config:
+            from real.model_stream.serving import Serving
+
+            told = config["models_of"]
+            self.models = Serving(self.scenario, told, self.index, lambda: time.time_ns() - child.t0_ns)
+        elif "server" in config:
+            from real.servers.scorer import ServerScorer
+
+            self.server = ServerScorer.told(config["server"])
+            self.scorer = self.server
+        else:
+            self.scorer = load_scorer(model, runtime, config["models"], self.scenario.workload.seed)
+        self.ahead: Any = None  # calls of a server under way, where there may be several
+        if self.server is not None and self.scenario.serving.client.mode == "async":
+            from real.servers.ahead import Ahead
+
+            self.ahead = Ahead(self.server.score, self.scenario.serving.client.in_flight)
+        self.ends: dict[int, int] = {}  # positions behind what those calls have answered
         self.slots = Slots(config["slots"], config["slot_count"]).values
         rows = Rows(config["rows"], WORKER_ROW, config["row_count"])
         self.side, self.capacity, self.used = rows.buffer, rows.capacity, 0
+        #: What an earlier life of this worker, which was killed, has counted: sequence -> outcome.
+        self.counted: dict[int, int] = {}
+        if config.get("restarted"):
+            handled = earlier_rows(config["rows"])
+            self.used, self.counted = len(handled), {row[0]: row[6] for row in handled if row[6] != OUT_PRODUCED}
         self.outstanding = 0
         self.told = 0
         self.hold = bool(config["hold"])
@@ -73,14 +101,26 @@ class Worker:
         self.producer: Any = Producer({**config["producer"], "stats_cb": self.requests_out})
         self.producer.list_topics(self.topic_out, timeout=30)
         of_producer = settled_threads() - before - of_consumer
-        self._warm()
+        if self.models is not None:
+            from real.model_stream.state_http import StateServer, configured_address
+
+            self.models.open()
+            instances = Path(config["models_of"]["instances"])
+            StateServer(self._told, instances, *configured_address(self.index))
+        else:
+            self._warm()
         settle()
         self.child.say("ready", app=app, consumer=sorted(of_consumer), producer=sorted(of_producer))
         self.child.order("join").wait()
+        if config.get("restarted"):
+            self.child.started.wait()  # the load is on: no record is too early
         self._join(config["assignment"])
         self._wait_for_start()
         self._work()
         left = self.producer.flush(10.0)
+        if self.models is not None:
+            self.models.close()
+            self.models.finish()
         committed = self._commit()
         self.child.say(
             "done",
@@ -88,6 +128,8 @@ class Worker:
             committed=committed,
             late_threads=sorted(thread_ids() - before - of_consumer - of_producer),
             requests={**self.requests_in.samples, **self.requests_out.samples},
+            **({} if self.models is None else {"models": self._told()}),
+            **({} if self.server is None else {"calls": self.server.counts()}),
         )
         self.child.stopping.wait()
 
@@ -97,7 +139,10 @@ class Worker:
 
         for data in payload_pool(self.scenario)[:8]:
             message = self.parse(self.format, data)
-            self.encode(self.format, message, self.scorer.score(message.values))
+            score = self.scorer.score if self.server is None else self.server.warm
+            # Other values than the load's: a server's cache would know those already.
+            x = message.values if self.server is None else message.values * 0.5
+            self.encode(self.format, message, score(x))
 
     def _join(self, assignment: list[int] | None) -> None:
         from confluent_kafka import TopicPartition
@@ -138,9 +183,18 @@ class Worker:
         stopping, t0 = self.child.stopping, self.child.t0_ns
         clock, cpu = time.time_ns, time.thread_time_ns
         poll = 0
+        if (models := self.models) is not None:
+            models.start_commits()
         mark = cpu()
         while not stopping.is_set():
-            first = consumer.poll(_BUSY_S if self.outstanding else _IDLE_S)
+            if models is not None:
+                if models.commit_due():
+                    self._commit_with_state()
+                models.between()
+                mark = cpu()
+            if self.ahead is not None:
+                mark = self._hand_on()
+            first = consumer.poll(_BUSY_S if self.outstanding or self.ahead else _IDLE_S)
             slots[Work.POLLS] += 1
             if first is None:
                 slots[Work.POLLS_EMPTY] += 1
@@ -163,17 +217,24 @@ class Worker:
                     self._tell(f"the consumer reports {error}")
                     continue
                 mark = self._one(record, fetched, poll, mark)
-                ends[record.partition()] = record.offset() + 1
+                if self.ahead is None:
+                    ends[record.partition()] = record.offset() + 1
                 producer.poll(0)
             if ends:
                 consumer.store_offsets(offsets=[TopicPartition(self.topic_in, p, end) for p, end in ends.items()])
             poll += 1
+        if self.ahead is not None:
+            self.ahead.finish()
+            self._hand_on()
 
     def _one(self, record: Any, fetched: int, poll: int, mark: int) -> int:
         """Handles a record; returns the thread CPU clock at its end."""
         slots, cpu, t0 = self.slots, time.thread_time_ns, self.child.t0_ns
         data, partition = record.value() or b"", record.partition()
         headers = record.headers()
+        if (models := self.models) is not None and models.waiting:
+            models.between()
+            mark = cpu()
         if not headers or headers[0][0] != HEADER_KEY or len(headers[0][1]) != INPUT_HEADER.size:
             slots[Work.ALIEN] += 1
             return mark
@@ -186,25 +247,60 @@ class Worker:
         try:
             message = self.parse(fmt, data)
         except self.payload_error as error:
-            slots[Work.BAD] += 1
+            if self._first(sequence, OUT_BAD):
+                slots[Work.BAD] += 1
             self._row(sequence, poll, fetched, -1, -1, -1, OUT_BAD)
             self._tell(f"record {sequence} cannot be parsed: {error}")
             return self._section(Work.DECODE_CPU, mark)
         mark = self._section(Work.DECODE_CPU, mark)
+        which = ("", 0)
+        if models is not None:
+            kind = message.record_type or models.only_type
+            served = models.current(kind, partition)
+            if served is None:
+                if self._first(sequence, OUT_DROPPED):
+                    models.dropped()
+                self._row(sequence, poll, fetched, -1, -1, -1, OUT_DROPPED)
+                return self._section(Work.DECODE_CPU, mark)
+            self.scorer, which = served.model.scorer, served.model.which
+        known = (sequence, created, sent, appended, fetched)
+        if self.ahead is not None:
+            charged = slots[Work.ENCODE_CPU] + slots[Work.PRODUCE_CPU]  # by the answers that are handed on meanwhile
+            self.ahead.put(message.values, partial(self._answered, message, known, poll, partition, record.offset()))
+            now = cpu()
+            slots[Work.SCORE_CPU] += now - mark - (slots[Work.ENCODE_CPU] + slots[Work.PRODUCE_CPU] - charged)
+            return now
         begin = time.time_ns() - t0
         try:
             prediction = self.scorer.score(message.values)
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the record's failure, counted as such
-            slots[Work.FAILED] += 1
-            self._row(sequence, poll, fetched, begin, time.time_ns() - t0, -1, OUT_FAILED)
-            self._tell(f"record {sequence} cannot be scored: {error}")
+            self._unscored(error, sequence, poll, fetched, begin, time.time_ns() - t0)
             return self._section(Work.SCORE_CPU, mark)
         end = time.time_ns() - t0
         mark = self._section(Work.SCORE_CPU, mark)
-        value = self.encode(fmt, message, prediction)
+        if models is not None:
+            models.scored(served, kind, partition, record.offset(), end - begin)
+        return self._out(message, prediction, which, (*known, begin, end, self.index, poll), partition, mark)
+
+    def _out(
+        self, message: Any, prediction: Any, which: tuple[str, int], stamps: tuple[int, ...], partition: int, mark: int
+    ) -> int:
+        """Encodes and produces an output; returns the thread CPU clock at its end.
+
+        Args:
+            message: The input.
+            prediction: Its score.
+            which: The model's name and version.
+            stamps: What the output's header says.
+            partition: Of input and output.
+            mark: The thread CPU clock.
+        """
+        slots, cpu = self.slots, time.thread_time_ns
+        sequence, _, _, _, fetched, begin, end, _, poll = stamps
+        value = self.encode(self.format, message, prediction, which)
         mark = self._section(Work.ENCODE_CPU, mark)
-        header = OUTPUT_HEADER.pack(sequence, created, sent, appended, fetched, begin, end, self.index, poll)
-        produced = time.time_ns() - t0
+        header = OUTPUT_HEADER.pack(*stamps)
+        produced = time.time_ns() - self.child.t0_ns
         row = self._row(sequence, poll, fetched, begin, end, produced, OUT_PRODUCED)
         self._produce(value, partition, [(HEADER_KEY, header)], partial(self._acknowledged, row))
         self.outstanding += 1
@@ -213,6 +309,45 @@ class Worker:
         now = cpu()
         slots[Work.PRODUCE_CPU] += now - mark
         return now
+
+    def _unscored(self, error: Exception, sequence: int, poll: int, fetched: int, begin: int, end: int) -> None:
+        """Counts a record that got no score; one that a server did not answer in time has expired."""
+        outcome = OUT_EXPIRED if getattr(error, "expired", False) else OUT_FAILED
+        if self._first(sequence, outcome):
+            self.slots[Work.FAILED] += 1
+        self._row(sequence, poll, fetched, begin, end, -1, outcome)
+        self._tell(f"record {sequence} cannot be scored: {error}")
+
+    def _hand_on(self) -> int:
+        """Outputs of the calls whose turn it is; then the positions behind them may be committed.
+
+        Returns the thread CPU clock at its end.
+        """
+        from confluent_kafka import TopicPartition
+
+        self.ahead.hand_on()
+        if self.ends:
+            ends = [TopicPartition(self.topic_in, p, end) for p, end in self.ends.items()]
+            self.ends.clear()
+            self.consumer.store_offsets(offsets=ends)
+        return time.thread_time_ns()
+
+    def _answered(
+        self, message: Any, known: tuple[int, ...], poll: int, partition: int, offset: int, answer: Any
+    ) -> None:
+        """A call of several under way is answered, and all before it are."""
+        t0 = self.child.t0_ns
+        begin, end = answer.begin_ns - t0, answer.end_ns - t0
+        if answer.error is not None:
+            self._unscored(answer.error, known[0], poll, known[4], begin, end)
+        else:
+            stamps = (*known, begin, end, self.index, poll)
+            self._out(message, answer.scores, ("", 0), stamps, partition, time.thread_time_ns())
+        self.ends[partition] = offset + 1
+
+    def _first(self, sequence: int, outcome: int) -> bool:
+        """Whether no earlier life of this worker has counted a record's outcome."""
+        return not self.counted or self.counted.get(sequence) != outcome
 
     def _section(self, slot: int, mark: int) -> int:
         now = time.thread_time_ns()
@@ -260,6 +395,18 @@ class Worker:
                 raise
         found = self.consumer.committed(own, timeout=10) if own else []
         return {str(each.partition): max(0, each.offset) for each in found}
+
+    def _commit_with_state(self) -> None:
+        """Outputs, then the models' state, then the offsets: what is read again after a death was not counted."""
+        left = self.producer.flush(30.0)
+        if left:
+            raise RuntimeError(f"{left} outputs are not acknowledged after 30 s")
+        self.models.commit()
+        self._commit()
+
+    def _told(self) -> dict[str, Any]:
+        """Of the models, and of the records that the worker counts."""
+        return {**self.models.told(), "records": self.slots[Work.RECORDS], "bad": self.slots[Work.BAD]}
 
     def _tell(self, line: str) -> None:
         if self.told < _WORDS:

@@ -26,6 +26,7 @@ ENGINES = {
     "standalone": "sim.pipelines.brokerless",
     "graph": "sim.pipelines.graph",
 }
+CHANGING = "the simulator has it for poll loops only: python, kafka-streams, flink with chained operators"
 ENTRY_POINT_GROUP = "weir.engines"
 
 
@@ -37,6 +38,10 @@ def build(scenario: Scenario, calibration: Calibration) -> System:
     """
     pipeline = Pipeline(scenario, calibration)
     layout_of(scenario.engine.kind)(pipeline)
+    if pipeline.models is None:
+        for section, asked in (("model_stream", scenario.model_stream), ("faults", scenario.faults)):
+            if asked:
+                raise UnsupportedError(f"{section}: {CHANGING}")
     return pipeline.system()
 
 

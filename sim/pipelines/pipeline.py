@@ -23,6 +23,7 @@ from sim.system import (
     Host,
     Int64s,
     MicroBatch,
+    Models,
     Producer,
     Service,
     System,
@@ -61,6 +62,7 @@ class Pipeline:
         self.services: list[Service] = []
         self.costs: list[Cost] = []  # beside those that every pipeline has, numbered after them
         self.micro_batch: MicroBatch | None = None
+        self.models: Models | None = None
         self.generators: list[int] = []
         self.broker_threads: list[int] = []
         self.workers: list[int] = []
@@ -77,6 +79,8 @@ class Pipeline:
         direction = ("input", "output")[topic]
         sizes, load = self.calibration.sizes_bytes, self.scenario.workload
         fixed = sizes.get(f"{direction}_fixed", 0.0)
+        if load.payload.format == "protobuf" and f"{direction}_protobuf" in sizes:
+            return max(1, round(sizes[f"{direction}_protobuf"]))
         if load.payload.pad_bytes:  # what a padded payload holds stands in for the points
             return max(1, round(fixed) + load.payload.pad_bytes)
         return max(1, round(fixed + sizes.get(f"{direction}_per_point", 0.0) * load.points))
@@ -216,9 +220,14 @@ class Pipeline:
             exchanges=tuple(self.exchanges),
             services=tuple(self.services),
             micro_batch=self.micro_batch,
+            models=self.models,
             notes=tuple(self.notes),
             facts=self.facts,
         )
+
+    def record_count(self) -> int:
+        """Records of the run, the backlog's included."""
+        return len(self._created())
 
     def _created(self) -> Int64s:
         """When each record is due, the backlog's first."""

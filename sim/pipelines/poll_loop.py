@@ -9,6 +9,7 @@ from scenarios.assignment import range_assignment
 from sim import operations as op
 from sim import programs
 from sim.operations import Program
+from sim.pipelines import models
 from sim.pipelines.pipeline import Pipeline
 from sim.programs import COST_NUMBER, Operations
 
@@ -28,15 +29,22 @@ def tasks(pipeline: Pipeline, process: str) -> None:
     engine = pipeline.scenario.engine
     pipeline.generate(programs.generator())
     pipeline.broker()
-    program = worker(serves=not pipeline.profile.calls_back, service=pipeline.service)
+    serves, todo = not pipeline.profile.calls_back, models.plan(pipeline)
+    holders = models.Holders(pipeline, todo) if todo else None
+    program = models.worker(todo, serves=serves).build() if todo else worker(serves=serves, service=pipeline.service)
     for n, own in enumerate(range_assignment(pipeline.scenario.broker.partitions, engine.parallelism)):
         names, within = (f"worker.{n}.consumer", f"worker.{n}.app"), process.format(n)
         app = pipeline.consume(names, within, "engine", program, n, own)
         pipeline.produce(f"worker.{n}.producer", within, "engine", app, partitions=own)
         pipeline.workers.append(app)
+        if holders:
+            holders.add_worker(n, app, within)
     pipeline.processes["engine"] = engine.parallelism if "{}" in process else 1
     pipeline.server()
     pipeline.collect()
+    if holders:
+        holders.finish()
+        pipeline.notes += models.notes(pipeline.scenario)
 
 
 def worker(*, serves: bool, service: int | None = None) -> Operations:

@@ -21,7 +21,7 @@ def obstacle(scenario: PlanScenario, choices: Choices) -> str:
     if len(scenario.pipeline) > 1:
         return f"it has {len(scenario.pipeline)} models; the Python engine embeds one"
     name = scenario.pipeline[0].name
-    zoo = [known for known in registry.known("models") if known not in registry.FOREIGN_MODELS]
+    zoo = [known for known in registry.known("models") if known not in (*registry.FOREIGN_MODELS, registry.OWN_MODEL)]
     if name not in zoo:
         return f"{name} is no model of the zoo ({', '.join(zoo)})"
     if choices[0].batch > 1:

@@ -91,7 +91,9 @@ class _Balance(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in self.VOID:
             self.open.append(tag)
-        self.loaded += [v for k, v in attrs if v and (k == "src" or k.endswith("href")) and not v.startswith("#")]
+        self.loaded += [
+            v for k, v in attrs if v and (k == "src" or k.endswith("href")) and not v.startswith(("#", "data:text/csv"))
+        ]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -106,7 +108,8 @@ def test_the_report_holds_the_tables_and_loads_nothing(tmp_path: Path, runs: lis
     assert balance.loaded == []
     assert not re.search(r"https?://|@import|url\((?!#)", page)
     assert "prefers-color-scheme: dark" in page
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 7 + 6 * 3 + 2  # figures and stages; of each run three; residuals
+    assert page.count("<a download") == page.count("<svg")
     for value in ("run-5", "OVERLOADED", "STABLE", "lag grows by", "4.32 (3.9 to 4.8)", "4.6, 4.7, 5.1", "not scored"):
         assert value in page
     assert "-8.8 %" in page  # 4.321 against 4.7

@@ -16,7 +16,9 @@ from scenarios.spec import Model, Payload, Scenario, Workload
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ARRAYS = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=6), elements=FINITE)
-FORMATS = st.sampled_from(payload.FORMATS)
+#: Of any values; a protobuf record is a row of a file, of one point.
+OF_VALUES = ("json", "binary")
+FORMATS = st.sampled_from(OF_VALUES)
 STAMPS = st.integers(10**12, 10**13 - 1)
 
 
@@ -145,7 +147,7 @@ def _pool(fmt: str, *, points: int = 1, pad: int = 0, seed: int = 1, model: str 
     return payload.payload_pool(Scenario(model=Model(model), workload=load))
 
 
-@pytest.mark.parametrize("fmt", payload.FORMATS)
+@pytest.mark.parametrize("fmt", OF_VALUES)
 def test_a_pool_is_a_function_of_the_scenario(fmt: str) -> None:
     pool = _pool(fmt, points=3, model="ffnn")
     assert len(set(pool)) == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scenarios.spec import ConsumerSettings, ProducerSettings
 from tests.oracle.broker import Broker, Connection, Fetch, Log, Produce, Reader
@@ -46,6 +46,7 @@ class Producer:
         self.delivered: list[Sequence[int]] = []  # batches that were answered and not yet served
         self.outstanding = 0  # records enqueued and not yet served
         self.flushing = False  # the application is blocked until none is
+        self.down: Callable[[], None] | None = None  # its process was killed: whom to tell that a request is answered
 
     def ready(self, lane: deque[tuple[int, int]], now: int) -> bool:
         return len(lane) > 0 and (len(lane) >= self.full or now >= lane[0][1] + self.linger)
@@ -120,7 +121,9 @@ class Producer:
                 if work:
                     yield me.cpu(work)
                 self.in_flight -= 1
-                if self.calls_back:
+                if self.down:
+                    self.down()
+                elif self.calls_back:
                     self.served(answer.records)  # type: ignore[arg-type]  # the answer of a produce request
                 elif self.app is not None:
                     self.delivered.append(answer.records)  # type: ignore[arg-type]
@@ -171,6 +174,8 @@ class Consumer(Reader):
         self.queued = 0
         self.queued_bytes = 0
         self.next_polled = 0
+        self.asks = True  # it is where it asks for more, blocked or not
+        self.down: Callable[[], None] | None = None  # its process was killed: whom to tell that it asks no more
 
     def fetchable(self) -> Sequence[int]:
         if self.queued_bytes >= self.settings.queued_bytes:
@@ -186,11 +191,18 @@ class Consumer(Reader):
         yield me.start()
         me.woke()
         while True:
-            partitions = self.fetchable()
+            self.asks = True
+            partitions = [] if self.down else self.fetchable()
             while not partitions:
-                yield me.wait_until(me.env._now + self.backoff)
+                if self.down:
+                    blocked = me.wait()
+                    self.down()
+                    yield blocked
+                else:
+                    yield me.wait_until(me.env._now + self.backoff)
                 me.woke()
-                partitions = self.fetchable()
+                partitions = [] if self.down else self.fetchable()
+            self.asks = False
             self.connection.ask(Fetch(self.connection, self, partitions, ordinal))
             while not mailbox:
                 yield me.wait()
@@ -208,7 +220,7 @@ class Consumer(Reader):
             for work in me.pieces(wake, fetch):
                 yield me.cpu(work)
             ordinal += 1
-            if answer.records:
+            if answer.records and not self.down:
                 for index, records in answer.batches:
                     self.queues[index].extend(records)
                 self.queued += answer.records

@@ -65,7 +65,7 @@ CASES = {
         (2, 16, "engine.kind"),
         "no engine is called 'flnk'; did you mean 'flink'? allowed: python, kafka-streams",
     ),
-    "unknown model": (SENT + "model: fnn\n", (2, 8, "model.name"), "did you mean 'ffnn'? allowed: ffnn, noop"),
+    "unknown model": (SENT + "model: fnn\n", (2, 8, "model.name"), "did you mean 'ffnn'? allowed: ffnn, resnet50"),
     "unknown runtime": (SENT + "serving: {runtime: onx}\n", (2, 20, "serving.runtime"), "did you mean 'onnx'?"),
     "unknown broker": (
         SENT + "broker: {kind: kafak}\n",

@@ -21,6 +21,7 @@ from sim.system import (
     Host,
     Int64s,
     MicroBatch,
+    Models,
     Producer,
     Service,
     System,
@@ -63,6 +64,7 @@ class Layout:
         self.exchanges: list[Exchange] = []
         self.services: list[Service] = []
         self.micro_batch: MicroBatch | None = None
+        self.models: Models | None = None
 
     def host(self, *, cores: int = MANY_CORES, slice_ns: int = SLICE_NS, curve: Sequence[float] = ()) -> int:
         """A host of slices, or with a capacity curve one that shares its processor."""
@@ -131,6 +133,7 @@ class Layout:
             exchanges=tuple(self.exchanges),
             services=tuple(self.services),
             micro_batch=self.micro_batch,
+            models=self.models,
             **{**known, **settings},
         )
 

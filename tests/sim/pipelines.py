@@ -11,7 +11,7 @@ import numpy as np
 from scenarios.spec import MS_NS, US_NS, Hosts, HostSpec, Scenario
 from sim import system
 from sim.costs import Calibration
-from sim.execution import Execution, LoopExecution
+from sim.execution import Execution, LoopExecution, ModelsReading
 from sim.reference import ReferenceExecution
 from sim.system import Int64s, System
 from tests.oracle import cases
@@ -89,9 +89,20 @@ def assert_equal_so_far(left: Execution, right: Execution) -> None:
     assert_same_stamps(left.stamps(), right.stamps())
     assert readings(left) == readings(right)
     assert left.lost().tolist() == right.lost().tolist()
+    assert_same_models(left.models(), right.models())
     for k, service in enumerate(left.system.services):
         if service.keeps:
             assert left.visits(k).tolist() == right.visits(k).tolist()
+
+
+def assert_same_models(left: ModelsReading | None, right: ModelsReading | None) -> None:
+    assert (left is None) == (right is None)
+    if left is None or right is None:
+        return
+    assert left.receivers == right.receivers
+    assert left.stores == right.stores
+    for name in ("deliveries", "scored", "duplicates"):
+        assert getattr(left, name).tolist() == getattr(right, name).tolist(), name
 
 
 def assert_loop_is_reference(sys: System) -> None:

@@ -406,7 +406,7 @@ def test_actors_without_a_cpu_are_told(tmp_path: Path) -> None:
 
 def test_textbook_costs_are_every_cost_there_is() -> None:
     textbook = store.load("textbook")
-    assert set(textbook.cpu) | {"worker.score"} == set(costs.CPU_COSTS)
+    assert set(textbook.cpu) | {"worker.score"} == {*costs.CPU_COSTS, *costs.MODEL_COSTS}
     assert all(isinstance(c, CpuCost) for c in textbook.cpu.values())
     assert "round numbers" in textbook.fingerprint["note"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from sim import operations as op
 from sim.execution import LoopExecution, SimulationError
 from sim.reference import ReferenceExecution
 from sim.system import COST_BITS, RESIDUAL_BITS, Cost, Exchange, Int64s, Service, System
-from tests.sim import families, layouts, pipelines
+from tests.sim import families, layouts, model_systems, pipelines
 
 RANDOM = range(60)
 
@@ -240,9 +241,10 @@ def test_random_systems_come_to_every_operation() -> None:
         if text.endswith("waits"):
             waits.add(name)
 
-    for seed in RANDOM:
-        system = families.random_system(seed)
-        ReferenceExecution(system, trace=trace).advance(system.horizon_ns)
+    changing = (model_systems.random_model_system(seed, kills=seed % 2 == 0) for seed in range(12))
+    for system in (*(families.random_system(seed) for seed in RANDOM), *changing):
+        with suppress(SimulationError):  # a worker that never starts again, and nobody else at work
+            ReferenceExecution(system, trace=trace).advance(system.horizon_ns)
     assert told == set(op.OPERATION_NAMES)
     assert {"PUT", "GET", "FLUSH", "RECV", "TAKE", "TRIGGER", "JOIN", "TASK", "POLL"} <= waits
 

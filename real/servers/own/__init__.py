@@ -1,0 +1,1 @@
+"""Our own model server: `front` listens and batches, `worker` scores, one process each."""
