@@ -34,10 +34,15 @@ def simulator(
     rounds: Annotated[int, typer.Option(min=1, help="Of each executor, by turns; medians are shown.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Time the simulator on 1.8 million records, and SimPy on the same point cut short."""
+    """Time the simulator on 1.8 million records, and SimPy on the same point cut short; then other pipelines."""
+    from benchmarks.point import crayfish_like
     from benchmarks.simulator import benchmark
+    from benchmarks.speed import lines
     from scenarios.cli import reported
     from sim import store
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     with reported():
         try:
@@ -45,7 +50,8 @@ def simulator(
         except store.CalibrationError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(4) from None
-        found = benchmark(costs, rounds, lambda line: print(line, file=sys.stderr, flush=True))
+        found = benchmark(costs, rounds, tell)
+        found["lines"] = lines(costs or crayfish_like(), rounds, tell)
         if as_json:
             print(json.dumps(found, indent=1))
         else:
@@ -93,6 +99,15 @@ def _show(found: dict[str, Any]) -> None:
         ("--backend simpy", reference, found["ratio_reference"]),
     ):
         print(f"{what}: {slow['records_per_s']:,.0f} records/s on {slow['records']:,.0f} records; ratio {ratio:,.0f}")
+    told = found["lines"]
+    for name in ("embedded", "blocking", "contended", "contended_evenly"):
+        each = told[name]
+        ratio = f"; {each['ratio']:,.0f} times SimPy by hand" if "ratio" in each else ""
+        rates = f"{each['records_per_s']:,.0f} records/s, {each['with_layout_per_s']:,.0f} with layout"
+        print(f"{name.replace('_', ' ')}: {rates}, {each['events_per_record']:.2f} events a record{ratio}")
+    print("linear: " + ", ".join(f"{ns:,.0f} ns a record of {n:,}" for n, ns in told["linearity"].items()))
+    print(f"sweep: {told['sweep']['points']} points in {told['sweep']['wall_s']:.0f} s")
+    print(f"start: --help {told['starts']['help']:.2f} s, sim run {told['starts']['first_run']:.2f} s")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ LINE = 8
 
 # Header.
 (
-    G_NOW, G_SEED, G_HOLE, G_HEAP, G_HEAP_N, G_HEAP_CAP, G_MESSAGES, G_MESSAGES_N, G_MESSAGES_CAP, G_FREE,
+    G_NOW, G_SEED, G_AT, G_LEAVES, G_TAKEN_BACK, G_CLOCK, G_MESSAGES, G_MESSAGES_N, G_MESSAGES_CAP, G_FREE,
     G_THREADS, G_THREADS_N, G_HOSTS, G_HOSTS_N, G_PRODUCERS, G_CONSUMERS, G_LANES, G_LOGS, G_BROKER0, G_BROKERS,
     G_INBOX, G_INBOX_TAIL, G_RECORDS, G_BACKLOG, G_STAMPS, G_PARTITION, G_WORKER, G_BATCH, G_COSTS, G_WAKE,
     G_TIMER, G_NETWORK, G_POINTS, G_BYTES_IN, G_BYTES_OUT, G_PARTITIONS, G_LINGER, G_BATCH_RECORDS,
@@ -25,25 +25,29 @@ LINE = 8
     G_QUEUED_BYTES, G_FETCH_BACKOFF, G_DELIVERY_POLL, G_ACKED_N, G_EVENTS, G_GENERATORS,
     G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
     G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
-    G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_MODELS, G_SIZE,
-) = range(80)  # fmt: skip
+    G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_AGENDA, G_NETWORK_MIN, G_WAKE_MIN,
+    G_MODELS, G_SIZE,
+) = range(83)  # fmt: skip
 
 # Thread: what nearly every event touches stands first, eight fields to a line of the processor's cache.
 (
-    T_STATE, T_GENERATION, T_COUNT, T_PROGRAM, T_PC, T_HOST, T_AHEAD, T_SHARES,
+    T_STATE, T_EVENT, T_ARRIVES, T_PROGRAM, T_PC, T_HOST, T_AHEAD, T_SHARES,
     T_SIGNALLED, T_DUE_KEY, T_WAKES, T_WAKE_KEY, T_TIMED, T_SLEPT, T_HOME, T_WAIT,
     T_RUN0, T_REMAINING, T_CPU, T_MARKS, T_MARK, T_STEPS, T_MESSAGE, T_MAILBOX,
-    T_MAILBOX_TAIL, T_RECORD, T_PRODUCER, T_CONSUMER, T_N, T_OUTSTANDING, T_DUE, T_RECEIVES,
+    T_MAILBOX_TAIL, T_RECORD, T_PRODUCER, T_CONSUMER, T_N, T_OUTSTANDING, T_DUE, T_ROLE,
     T_SENT, T_NETWORK_KEY, T_LAST_UP, T_LAST_DOWN, T_BUSY, T_CONN, T_CONN_TAIL, T_RESUME,
     T_WORKED, T_IDLE_SINCE, T_COLD, T_DELIVERIES, T_DELIVERIES_TAIL, T_SERVES, T_SERVES_AT, T_SERVES_N,
     T_USED, T_SLICE0, T_CORE_AT, T_READY0, T_WINDOW, T_CURRENT, T_PREVIOUS, T_QUEUE_NEXT, T_INDEX, T_POLLS, T_ASIDE,
     T_POLLS_EMPTY, T_SLEEPS, T_CALLED_BACK, T_FINISH, T_WRITES, T_PLACE, T_TURN, T_IN_LINE, T_LINE_NEXT, T_FLUSHES,
-    T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL, T_LOG, T_AT, T_TASKS, T_TASK_RECORDS, T_TAKEN_AT, T_MARK_LEFT,
-) = range(79)  # fmt: skip
+    T_PHASE, T_INBOX, T_TAKEN, T_TAKEN_TAIL, T_LOG, T_AT, T_TASKS, T_TASK_RECORDS, T_TAKEN_AT, T_OUT,
+    T_OUT_TAIL, T_TIMER_KEY, T_TIMER_FOR, T_CORE, T_MARK_LEFT,
+) = range(84)  # fmt: skip
 #: Marks inside fused CPU work: the work left when each is due (at T_MARK_LEFT + i), and its stamp column or NONE.
 MARKS_MAX = 8
 T_MARK_STAMP = T_MARK_LEFT + MARKS_MAX
 T_STRIDE = -(-(T_MARK_STAMP + MARKS_MAX) // LINE) * LINE
+#: Roles of threads whose program is straight code, too (sim.loop_straight); from CONSUMER on they may wake ahead.
+NOBODY, GENERATOR, BROKER, CONSUMER, PRODUCER, WORKER, COLLECTOR = range(7)
 BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
 #: How many records a thread may be ahead of the clock, and room for as many instants at which it serves deliveries.
 AHEAD_MAX = 64
@@ -51,13 +55,14 @@ AHEAD_MAX = 64
 # Host.
 (
     H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS,
-    H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_GENERATION, H_STRIDE,
-) = range(15)  # fmt: skip
+    H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_NEXT, H_RUNNING, H_RUNNING_N,
+    H_WINDOW, H_WINDOW_BEGIN, H_STRIDE,
+) = range(19)  # fmt: skip
 # Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.
 (
     P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS,
-    P_BYTES, P_LIMIT, P_MOST, P_STRIDE,
-) = range(13)  # fmt: skip
+    P_BYTES, P_LIMIT, P_MOST, P_FILLER, P_STRIDE,
+) = range(14)  # fmt: skip
 # Consumer.
 (
     C_CLIENT, C_APPLICATION, C_TOPIC, C_FIRST, C_PARTITIONS, C_MAX_POLL, C_TURN, C_POLL_TURN, C_FETCHES,
@@ -129,20 +134,15 @@ CURRENT, WAITING, KEPT, MODEL_PLACES = range(4)
 # What is kept of a record that was answered and is read again: its stamps, who scored it, which poll, by what.
 SHADOWS = 12
 RESTORE_LATEST, RESTORE_EARLIEST, RESTORE_SNAPSHOT = range(3)
-# Event in the heap.
+# Agenda: a node has a key and whose it is; node 1 is the root, G_LEAVES the first leaf.
+# Cost.  K_IN and K_OUT: the whole for one record of the input, or of the output topic, but for its residual.
 (
-    E_TIME, E_RANK, E_ARGUMENT, E_GENERATION, E_STRIDE,
-) = range(5)  # fmt: skip
-E_BITS = 2  # E_STRIDE is 1 << E_BITS
-# Cost.
-(
-    K_FIXED, K_BATCH, K_RECORD, K_POINT, K_BYTE, K_COLD, K_RESIDUAL, K_STRIDE,
-) = range(8)  # fmt: skip
+    K_FIXED, K_BATCH, K_RECORD, K_POINT, K_BYTE, K_COLD, K_RESIDUAL, K_IN, K_OUT, K_STRIDE,
+) = range(10)  # fmt: skip
 OP_STRIDE = 4
 
-KIND_SHIFT, OWNER_SHIFT = 60, 38
 EV_DELIVER, EV_TIMER, EV_WAKE, EV_CORE = range(4)
-FLUSH_TIMER = 1  # generation of a TIMER that flushes a writer's buffers; of a parked fetch it is 0
+FETCH_TIMER, FLUSH_TIMER = range(2)  # what a TIMER is for: a parked fetch, or a writer's buffers
 #: A key orders what threads do at one instant: time << KEY_BITS | kind of event.
 KEY_BITS = 2
 #: Work on a host of discipline `ps` is counted in 1/256 ns.

@@ -29,7 +29,7 @@ _ROOT = _HERE.parent
 _SOURCES = (
     *sorted(p for p in _HERE.rglob("*.py") if b"sim.jit" in p.read_bytes()),
     *sorted(_HERE.rglob("arena.py")),
-    *(_HERE / f"{n}.py" for n in ("jit", "operations", "system")),
+    *(_HERE / f"{n}.py" for n in ("jit", "operations", "system", "programs", "costs")),
     *sorted(_ROOT.glob("scenarios/*draws.py")),
     *(_ROOT / "control" / f"{n}.py" for n in ("batching", "cache")),
 )

@@ -13,7 +13,9 @@ from scenarios.draws import PURPOSE_FLUSH, PURPOSE_NETWORK, PURPOSE_WAKE, draw, 
 from sim import layout_models
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
-from sim.system import Int64s, Service, System
+from sim.pipelines.poll_loop import worker
+from sim.programs import broker_thread, collector, consumer_client, generator, producer_client
+from sim.system import COST_BITS, Int64s, Service, System
 
 #: What stands in the arena besides tables of structures: quantile tables and columns of records, by header place.
 #: A whole core, as a share of discipline `ps`.
@@ -38,8 +40,9 @@ def _zeros(size: int) -> Arena:
     """An arena of zeros on huge pages where the system has them.
 
     A record's stamps lie in a dozen columns far apart: on small pages nearly every one would miss the address cache.
+    The mapping is private: shared ones get huge pages only where the whole system was told so.
     """
-    memory = mmap.mmap(-1, max(1, size) * 8)
+    memory = mmap.mmap(-1, max(1, size) * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
@@ -65,7 +68,7 @@ def build(system: System) -> Arena:
         G_SERVICES: room.take(len(system.services) * S_STRIDE),
         G_LOST: room.take(n) if any(x.loses for x in system.services) or system.models else NONE,
         G_EXECUTORS: room.take(len(system.micro_batch.executors) if system.micro_batch else 0),
-        **{place: room.take(len(table)) for place, table in tables.items()},
+        **{place: room.take(LINE + len(table)) + LINE for place, table in tables.items()},
         G_STAMPS: room.take(op.STAMPS * n),
         **{place: room.take(n) for place in _COLUMNS},
     }
@@ -76,7 +79,7 @@ def build(system: System) -> Arena:
     serving = [i for i, t in enumerate(system.threads) if any(code == op.SERVE for code, *_ in t.program)]
     serves = {i: room.take(AHEAD_MAX) for i in serving}
     shares = [room.take(len(system.threads) + 1) if host.shares else NONE for host in system.hosts]
-    working = room.take(len(system.threads))
+    working, running = room.take(len(system.threads)), room.take(len(system.threads))
     inboxes = [
         (room.take(len(x.readers) * I_STRIDE), room.take(len(x.writers) * len(x.readers) * B_STRIDE))
         for x in system.exchanges
@@ -84,34 +87,47 @@ def build(system: System) -> Arena:
     servers = [_ServiceRoom(room, x, n) for x in system.services]
     logs = [room.take(2 * int(count)) for count in _log_room(system)]
     models = layout_models.Places(room, system) if system.models else None
+    leaves = 1 << (len(system.threads) - 1).bit_length()
     pool = 4096 + 16 * len(system.threads)
-    bases |= {G_HEAP: room.take(pool * E_STRIDE), G_MESSAGES: room.take(pool * M_STRIDE)}
+    bases |= {G_AGENDA: room.take(4 * leaves), G_MESSAGES: room.take(pool * M_STRIDE)}
 
     a = _zeros(room.size)
-    known = {**_settings(system), **bases, G_HEAP_CAP: pool, G_MESSAGES_CAP: pool}
+    known = {**_settings(system), **bases, G_MESSAGES_CAP: pool}
     known[G_MODELS] = models.base if models else NONE
     for place, value in known.items():
         a[place] = value
     for place, table in tables.items():
         a[bases[place] : bases[place] + len(table)] = table
+        a[bases[place] - 1] = table[0] if table.min() == table.max() else NONE
     for i, c in enumerate(system.costs):
         k = bases[G_COSTS] + i * K_STRIDE
-        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i])
+        one = c.fixed + c.record + c.point * system.points
+        whole = ((one + c.byte * size) >> COST_BITS for size in system.record_bytes)
+        a[k : k + K_STRIDE] = (c.fixed, c.batch, c.record, c.point, c.byte, c.cold, residuals[i], *whole)
         if c.residual is not None:
             a[residuals[i] : residuals[i] + len(c.residual)] = c.residual
     for program, base in programs.items():
         a[base : base + len(program) * OP_STRIDE] = np.asarray(program, dtype=np.int64).ravel()
     _records(a, system)
-    _hosts(a, system, shares, working)
+    _hosts(a, system, shares, working, running)
     _clients(a, system)
     _logs(a, system, logs)
     _threads(a, system, programs, serves)
+    _roles(a, system)
     _exchanges(a, system, inboxes)
     _services(a, system, servers)
     _micro_batch(a, system)
     if models:
         models.fill(a, system)
+    _agenda(a, leaves)
     return a
+
+
+def _agenda(a: Arena, leaves: int) -> None:
+    a[G_LEAVES] = leaves
+    nodes = a[a[G_AGENDA] : a[G_AGENDA] + 4 * leaves].reshape(-1, 2)
+    nodes[:, 0] = FAR
+    nodes[leaves:, 1] = np.arange(leaves)
 
 
 def _log_room(system: System) -> Int64s:
@@ -157,7 +173,11 @@ def _settings(system: System) -> dict[int, int]:
         G_FETCH_BACKOFF: system.fetch_backoff_ns,
         G_DELIVERY_POLL: system.delivery_poll_ns,
         G_AHEAD: _ahead(system),
+        G_NETWORK_MIN: int(system.network.min()),
+        G_WAKE_MIN: int(system.wake.min()),
         G_NEXT: NONE,
+        G_AT: NONE,
+        G_TAKEN_BACK: NONE,
         G_TASKS: NONE,
         G_TASKS_TAIL: NONE,
         G_MB_STARTED: NONE,
@@ -189,7 +209,7 @@ def _records(a: Arena, system: System) -> None:
         a[a[place] : a[place] + n] = NONE
 
 
-def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
+def _hosts(a: Arena, system: System, shares: list[int], working: int, running: int) -> None:
     first = int(a[G_HOST_THREADS])
     for h, host in enumerate(system.hosts):
         own = [i for i, t in enumerate(system.threads) if t.host == h]
@@ -203,9 +223,11 @@ def _hosts(a: Arena, system: System, shares: list[int], working: int) -> None:
         b = a[G_HOSTS] + h * H_STRIDE
         a[b : b + H_SHARES] = (host.cores, slice_ns, host.cores, NONE, NONE, 0, first, len(own))
         a[b + H_SHARES], a[b + H_WORKING] = (NONE if plenty or not host.shares else shares[h]), working
+        a[b + H_NEXT], a[b + H_RUNNING] = NONE, running
         a[first : first + len(own)] = own
         first += len(own)
         working += len(own)
+        running += len(own)
 
 
 def _clients(a: Arena, system: System) -> None:
@@ -217,7 +239,7 @@ def _clients(a: Arena, system: System) -> None:
         most = min(system.batch_records, max(1, system.batch_bytes // size))
         a[b : b + P_STRIDE] = (
             *(p.client, p.application, p.topic, p.first_partition, p.partitions, lane),
-            *(0, 0, 0, size, limit, most),
+            *(0, 0, 0, size, limit, most, p.application),
         )
         for _ in range(p.partitions):
             a[a[G_FIRSTS] + lane] = a[a[G_FULLS] + lane] = FAR
@@ -270,6 +292,7 @@ def _threads(
         for place in (*places, T_ASIDE, T_DUE, T_PRODUCER, T_CONSUMER):
             a[b + place] = NONE
         a[b + T_SIGNALLED] = a[b + T_DUE_KEY] = FAR
+        a[b + T_EVENT] = a[b + T_ARRIVES] = a[b + T_TIMER_KEY] = FAR
         # Where cores cannot run out nobody can tell a thread that is ahead of the clock from one that is not.
         host = a[G_HOSTS] + t.host * H_STRIDE
         a[b + T_SHARES] = int(a[host + H_SHARES] != NONE)
@@ -287,10 +310,45 @@ def _threads(
     for g, t_ in enumerate(system.generators):
         b = a[G_THREADS] + t_ * T_STRIDE
         a[b + T_PRODUCER], a[b + T_RECORD] = g, system.backlog + g - len(system.generators)
+        if g < len(system.producers):
+            a[a[G_PRODUCERS] + g * P_STRIDE + P_FILLER] = t_
     for k, c in enumerate(system.consumers):
         for t_ in (c.client, c.application):
             a[a[G_THREADS] + t_ * T_STRIDE + T_CONSUMER] = k
-        a[a[G_THREADS] + c.client * T_STRIDE + T_RECEIVES] = 1
+
+
+def _roles(a: Arena, system: System) -> None:
+    """Whose program is straight code, too, on a host where it may run ahead, beside the thread it shares state with."""
+    if system.models:  # what is killed comes from outside of all that a role looks at
+        return
+    known = {
+        generator(): GENERATOR,
+        broker_thread(): BROKER,
+        consumer_client(): CONSUMER,
+        producer_client(): PRODUCER,
+        worker(serves=True): WORKER,
+        collector(): COLLECTOR,
+    }
+
+    def role(t: int) -> int:
+        ahead = a[a[G_THREADS] + t * T_STRIDE + T_AHEAD] == 1
+        return known.get(system.threads[t].program, NOBODY) if ahead else NOBODY
+
+    def host(t: int) -> int:
+        return system.threads[t].host
+
+    roles = {t: role(t) for t in range(len(system.threads)) if role(t) in (GENERATOR, BROKER)}
+    for c in system.consumers:
+        if role(c.client) == CONSUMER and host(c.client) == host(c.application):
+            roles[c.client] = CONSUMER
+            if role(c.application) in (WORKER, COLLECTOR):
+                roles[c.application] = role(c.application)
+    for k, p in enumerate(system.producers):
+        filler = int(a[a[G_PRODUCERS] + k * P_STRIDE + P_FILLER])
+        if role(p.client) == PRODUCER and filler >= 0 and host(p.client) == host(filler):
+            roles[p.client] = PRODUCER
+    for t, own in roles.items():
+        a[a[G_THREADS] + t * T_STRIDE + T_ROLE] = own
 
 
 def _exchanges(a: Arena, system: System, places: list[tuple[int, int]]) -> None:
@@ -361,15 +419,11 @@ def _micro_batch(a: Arena, system: System) -> None:
 
 
 def grow(a: Arena) -> Arena:
-    """A larger arena: the heap and the message pool move to its end with twice the room."""
-    heap_cap, messages_cap = 2 * int(a[G_HEAP_CAP]), 2 * int(a[G_MESSAGES_CAP])
-    heap, messages = len(a), len(a) + heap_cap * E_STRIDE
-    out = _zeros(messages + messages_cap * M_STRIDE)
-    out[: len(a)] = a
-    for base, place, used in (
-        (heap, G_HEAP, a[G_HEAP_CAP] * E_STRIDE),
-        (messages, G_MESSAGES, a[G_MESSAGES_CAP] * M_STRIDE),
-    ):
-        out[base : base + used] = a[a[place] : a[place] + used]
-    out[G_HEAP], out[G_HEAP_CAP], out[G_MESSAGES], out[G_MESSAGES_CAP] = heap, heap_cap, messages, messages_cap
+    """A larger arena: the message pool moves to its end with twice the room."""
+    cap, base = 2 * int(a[G_MESSAGES_CAP]), len(a)
+    out = _zeros(base + cap * M_STRIDE)
+    out[:base] = a
+    used = a[G_MESSAGES_CAP] * M_STRIDE
+    out[base : base + used] = a[a[G_MESSAGES] : a[G_MESSAGES] + used]
+    out[G_MESSAGES], out[G_MESSAGES_CAP] = base, cap
     return out

@@ -11,13 +11,14 @@ from scenarios.draws import PURPOSE_CPU, TABLE_SIZE, draw
 from sim import loop_flow as flow
 from sim import loop_models as model
 from sim import loop_stations as station
+from sim import loop_straight as straight
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import arena_at, compiled
+from sim.loop_agenda import arrived, push, refresh
+from sim.loop_costs import record_work
 from sim.loop_events import (
     block,
-    close_hole,
-    push,
     table_at,
     wake_draw,
     went_to_sleep,
@@ -49,7 +50,7 @@ from sim.system import COLD_STEP_BITS, COST_BITS, OUTPUT, RESIDUAL_BITS
 
 #: What `advance` returns.
 REACHED = 0  # every event before `until` was taken
-GROW = 1  # the heap or the message pool needs room: call layout.grow and go on
+GROW = 1  # the message pool needs room: call layout.grow and go on
 DEADLOCK = 2  # nothing is timed any more
 FOREVER = 1 << 62
 
@@ -62,19 +63,13 @@ def work_of(a: Arena, t: int, cost: int, source: int, variant: int) -> int:
     size = 0
     batches = 0
     points = 0
-    if source == op.RECORD_IN:
-        records = 1
-        points = a[G_POINTS]
-        size = a[G_BYTES_IN]
-        entity = a[tb + T_RECORD]
+    if source in (op.RECORD_IN, op.RECORD_OUT):
+        a[a[G_THREADS] + a[tb + T_HOME] * T_STRIDE + T_WORKED] = 1
+        r = a[tb + T_RECORD]
         if variant == op.BY_MODEL:
-            cost += a[model.delivery(a, a[a[a[G_MODELS] + MO_SCORED] + entity]) + Y_MODEL]
-    elif source == op.RECORD_OUT:
-        records = 1
-        points = a[G_POINTS]
-        size = a[G_BYTES_OUT]
-        entity = a[tb + T_RECORD]
-    elif source == op.MESSAGE:
+            cost += a[model.delivery(a, a[a[a[G_MODELS] + MO_SCORED] + r]) + Y_MODEL]
+        return record_work(a, t, cost, K_IN if source == op.RECORD_IN else K_OUT, r)
+    if source == op.MESSAGE:
         mb = a[G_MESSAGES] + a[tb + T_MESSAGE] * M_STRIDE
         records = a[mb + M_RECORDS]
         size = a[mb + M_BYTES]
@@ -169,7 +164,7 @@ def come_back(a: Arena, t: int) -> None:
         a[b + T_RUN0] = a[G_NOW]
     else:
         a[b + T_RESUME] = 1
-    push(a, a[G_NOW], a[G_KIND], t, t, a[b + T_GENERATION])
+    push(a, a[G_NOW], a[G_KIND], t, NONE)
 
 
 @compiled
@@ -180,9 +175,10 @@ def run(a: Arena, t: int, ahead: bool) -> None:
     """
     tb = a[G_THREADS] + t * T_STRIDE
     may = a[tb + T_AHEAD] == 1
-    a[tb + T_STEPS] = AHEAD_MAX
-    a[tb + T_SERVES_AT] = 0
-    a[tb + T_SERVES_N] = 0
+    if not ahead:
+        a[tb + T_STEPS] = AHEAD_MAX
+        a[tb + T_SERVES_AT] = 0
+        a[tb + T_SERVES_N] = 0
     while True:
         pc = a[tb + T_PC]
         o = a[tb + T_PROGRAM] + pc * OP_STRIDE
@@ -279,7 +275,7 @@ def run(a: Arena, t: int, ahead: bool) -> None:
             if what == 2:
                 following = a[o + 1]
         elif code == op.SEND_REQUEST:
-            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, a[tb + T_MESSAGE], 0)
+            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, a[tb + T_MESSAGE])
         elif code == op.SEND_ANSWER:
             answer(a, t, a[tb + T_MESSAGE])
         elif code == op.ACK:
@@ -422,25 +418,35 @@ def run(a: Arena, t: int, ahead: bool) -> None:
 
 
 @compiled
-def receive_ahead(a: Arena) -> None:
-    """A consumer client that waits for its answer: WAKE and RECV, ahead of the clock."""
-    t = a[G_NEXT]
-    b = a[G_THREADS] + t * T_STRIDE
-    a[G_NEXT] = NONE
-    a[G_NOW] = a[G_NEXT_AT]
-    a[G_KIND] = EV_WAKE
-    woke_up(a, b)
-    ready(a, t)
-    a[b + T_MESSAGE] = take_list(a, b + T_MAILBOX)
-    a[b + T_PC] += 1
-    run(a, t, True)
+def go(a: Arena, t: int) -> None:
+    """Thread t goes on, awake or with its work done: as its role has it, or by its program."""
+    role = a[a[G_THREADS] + t * T_STRIDE + T_ROLE]
+    if role == BROKER:
+        straight.broker(a, t)
+    elif role == PRODUCER:
+        straight.producer(a, t)
+    elif role == CONSUMER:
+        straight.consumer(a, t)
+    elif role == COLLECTOR:
+        straight.collector(a, t)
+    else:
+        pc = NONE
+        if role == WORKER:
+            pc = straight.worker(a, t)
+        elif role == GENERATOR:
+            pc = straight.generator(a, t)
+        if role == NOBODY:
+            run(a, t, False)
+        elif pc != NONE:
+            a[a[G_THREADS] + t * T_STRIDE + T_PC] = pc
+            run(a, t, a[G_NOW] > a[G_CLOCK])
 
 
 @compiled
 def start_arena(a: Arena) -> None:
     """Schedules the first WAKE of every thread, in the order of their numbers."""
     for t in range(a[G_THREADS_N]):
-        push(a, 0, EV_WAKE, t, t, 0)
+        push(a, 0, EV_WAKE, t, NONE)
 
 
 @compiled
@@ -459,68 +465,70 @@ def advance(address: int, until: int) -> int:
 def advance_arena(a: Arena, until: int) -> int:
     """Takes every event before `until` (ns), and is at `until` then; returns REACHED, GROW or DEADLOCK."""
     a[G_UNTIL] = until
+    root = a[G_AGENDA] + 2
     while True:
-        close_hole(a)
-        if a[G_HEAP_N] == 0:
+        if a[G_AT] != NONE:
+            refresh(a, a[G_AT])
+            a[G_AT] = NONE
+        key = a[root]
+        if key >= FAR and until > a[G_TAKEN_BACK]:
             if a[G_ACKED_N] < a[G_RECORDS]:
                 return DEADLOCK
             a[G_NOW] = max(a[G_NOW], until)  # every record is answered, and nobody has anything left to do
             return REACHED
-        e = a[G_HEAP]
-        if a[e] >= until:
+        if key >> KEY_BITS >= until:
             a[G_NOW] = max(a[G_NOW], until)  # readings count work and waits under way up to here
             return REACHED
-        spare = a[G_SPARE]
-        if a[G_HEAP_N] + spare > a[G_HEAP_CAP] or a[G_MESSAGES_N] + spare > a[G_MESSAGES_CAP]:
+        if a[G_MESSAGES_N] + a[G_SPARE] > a[G_MESSAGES_CAP]:
             return GROW
-        a[G_NOW] = a[e]
-        kind = a[e + E_RANK] >> KIND_SHIFT
-        x = a[e + E_ARGUMENT]
-        generation = a[e + E_GENERATION]
+        x = a[root + 1]
+        kind = key & EV_CORE
+        a[G_NOW] = a[G_CLOCK] = key >> KEY_BITS
         a[G_KIND] = kind
-        a[G_HOLE] = 1
+        a[G_AT] = x
         a[G_EVENTS] += 1
+        b = a[G_THREADS] + x * T_STRIDE
         if kind == EV_CORE:
-            b = a[G_THREADS] + x * T_STRIDE
+            a[b + T_EVENT] = FAR
             h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
-            if a[b + T_SHARES] == 1:
-                if a[h + H_GENERATION] != generation:
-                    continue
+            if a[b + T_ROLE] != NOBODY:
+                a[b + T_CPU] += a[b + T_REMAINING]
+                a[b + T_REMAINING] = 0
+                go(a, x)
+            elif a[b + T_SHARES] == 1:
                 share_ends(a, x, h)
-                run(a, x, False)
-                if a[G_NEXT] != NONE:
-                    receive_ahead(a)
-                continue
-            if a[b + T_GENERATION] != generation:
-                continue
-            complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
-            charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
-            if not complete:
-                if a[h + H_QUEUED] == 0:
+                go(a, x)
+            else:
+                complete = a[b + T_RUN0] + a[b + T_REMAINING] == a[G_NOW]
+                charge(a, x, a[h + H_SLICE], complete or a[h + H_QUEUED] > 0)
+                if complete:
+                    go(a, x)
+                elif a[h + H_QUEUED] == 0:
                     core_event(a, x, h)
                 else:
                     rotate(a, x, h)
-            else:
-                run(a, x, False)
         elif kind == EV_WAKE:
-            b = a[G_THREADS] + x * T_STRIDE
-            if a[b + T_GENERATION] != generation:
-                continue
+            a[b + T_EVENT] = FAR
             if a[b + T_RESUME] == 1:
                 a[b + T_RESUME] = 0
-                run(a, x, False)
+                go(a, x)
             else:
                 woke_up(a, b)
                 if ready(a, x):
-                    run(a, x, False)
+                    go(a, x)
         elif kind == EV_DELIVER:
-            if a[a[G_MESSAGES] + x * M_STRIDE + M_KIND] == op.REQUEST:
-                station.deliver_request(a, x)
+            m = arrived(a, x)
+            if a[a[G_MESSAGES] + m * M_STRIDE + M_KIND] == op.REQUEST:
+                station.deliver_request(a, m)
             else:
-                deliver(a, x)
-        elif generation == FLUSH_TIMER:
-            flow.flush_buffers(a, x)
+                deliver(a, m)
         else:
-            fetch_expires(a, x)
-        if a[G_NEXT] != NONE:
-            receive_ahead(a)
+            a[b + T_TIMER_KEY] = FAR
+            if a[b + T_TIMER_FOR] == FLUSH_TIMER:
+                flow.flush_buffers(a, x)
+            else:
+                fetch_expires(a, x)
+        while a[G_NEXT] != NONE:
+            t = straight.next_ahead(a)
+            if t != NONE:
+                go(a, t)

@@ -1,98 +1,20 @@
-"""The compiled loop's events and wake-ups: a heap ordered by (time, kind, owner, count), keys, signals, sleeps."""
+"""The compiled loop's draws and wake-ups: keys, signals, sleeps."""
 
 from __future__ import annotations
 
 from scenarios.draws import draw_at
-from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-
-
-@compiled
-def push(a: Arena, time: int, kind: int, owner: int, argument: int, generation: int) -> None:
-    """Schedules an event; its rank is (kind, owner, the owner's own count)."""
-    t = a[G_THREADS] + owner * T_STRIDE
-    rank = (kind << KIND_SHIFT) | (owner << OWNER_SHIFT) | a[t + T_COUNT]
-    a[t + T_COUNT] += 1
-    heap = a[G_HEAP]
-    if a[G_HOLE] == 1:  # the event in hand left the root free: fill it instead of popping and pushing
-        a[G_HOLE] = 0
-        sift_down(a, time, rank, argument, generation)
-        return
-    i = a[G_HEAP_N]
-    a[G_HEAP_N] = i + 1
-    while i > 0:
-        parent = (i - 1) >> 2
-        p = heap + parent * E_STRIDE
-        if a[p] < time or (a[p] == time and a[p + E_RANK] < rank):
-            break
-        q = heap + i * E_STRIDE
-        a[q] = a[p]
-        a[q + 1] = a[p + 1]
-        a[q + 2] = a[p + 2]
-        a[q + 3] = a[p + 3]
-        i = parent
-    q = heap + i * E_STRIDE
-    a[q] = time
-    a[q + 1] = rank
-    a[q + 2] = argument
-    a[q + 3] = generation
-
-
-@compiled
-def sift_down(a: Arena, time: int, rank: int, argument: int, generation: int) -> None:
-    """Puts an event at the root of the (4-ary) heap and lets it sink."""
-    heap = a[G_HEAP]
-    n = a[G_HEAP_N]
-    i = 0
-    while True:
-        first = 4 * i + 1
-        if first >= n:
-            break
-        # The least child, chosen without branches: which one it is cannot be predicted.  Ties are rare.
-        b = heap + first * E_STRIDE
-        least = a[b]
-        tie = False
-        for c in range(first + 1, min(first + 4, n)):
-            x = heap + c * E_STRIDE
-            t = a[x]
-            tie |= t == least
-            b = x if t < least else b
-            least = min(t, least)
-        if tie:
-            for c in range(first, min(first + 4, n)):
-                x = heap + c * E_STRIDE
-                if a[x] == least and (a[b] > least or a[x + E_RANK] < a[b + E_RANK]):
-                    b = x
-        rank_b = a[b + E_RANK]
-        if time < least or (time == least and rank < rank_b):
-            break
-        q = heap + i * E_STRIDE
-        a[q] = least
-        a[q + 1] = rank_b
-        a[q + 2] = a[b + 2]
-        a[q + 3] = a[b + 3]
-        i = (b - heap) >> E_BITS
-    q = heap + i * E_STRIDE
-    a[q] = time
-    a[q + 1] = rank
-    a[q + 2] = argument
-    a[q + 3] = generation
-
-
-@compiled
-def close_hole(a: Arena) -> None:
-    """Removes the root for good."""
-    if a[G_HOLE] == 1:
-        a[G_HOLE] = 0
-        n = a[G_HEAP_N] - 1
-        a[G_HEAP_N] = n
-        if n > 0:
-            e = a[G_HEAP] + n * E_STRIDE
-            sift_down(a, a[e], a[e + 1], a[e + 2], a[e + 3])
-
+from sim.loop_agenda import push, schedule
 
 # ---------------------------------------------------------------- draws
+
+
+@compiled
+def drawn(a: Arena, table: int, key: int, entity: int) -> int:
+    """Reads a quantile table at the draw of one entity; where all its values are one, that stands before it."""
+    one: int = a[table - 1]
+    return one if one != NONE else table_at(a, table, draw_at(key, entity))
 
 
 @compiled
@@ -111,7 +33,7 @@ def table_at(a: Arena, base: int, u: int) -> int:
 def wake_draw(a: Arena, t: int, table: int) -> int:
     """The latency of the thread's next wake-up."""
     base = a[G_THREADS] + t * T_STRIDE
-    return table_at(a, table, draw_at(a[base + T_WAKE_KEY], a[base + T_WAKES]))
+    return drawn(a, table, a[base + T_WAKE_KEY], a[base + T_WAKES])
 
 
 @compiled
@@ -128,14 +50,16 @@ def signal_at(a: Arena, t: int, key: int) -> None:
     if a[b + T_STATE] != BLOCKED or key >= a[b + T_SIGNALLED] or key > a[b + T_DUE_KEY]:
         return
     a[b + T_SIGNALLED] = key
-    a[b + T_GENERATION] += 1
     at = (key >> KEY_BITS) + wake_draw(a, t, a[G_WAKE])
-    receives = a[b + T_RECEIVES] == 1 and a[a[b + T_PROGRAM] + a[b + T_PC] * OP_STRIDE] == op.RECV
-    if receives and a[b + T_AHEAD] == 1 and a[G_NEXT] == NONE and at < a[G_UNTIL]:
-        a[G_NEXT] = t  # nothing else can wake it: it goes on at once, ahead of the clock
+    if a[G_NEXT] == t:  # woken earlier now
+        a[G_NEXT] = NONE
+    if a[b + T_ROLE] >= CONSUMER and a[G_NEXT] == NONE and at < a[G_UNTIL]:
+        a[G_NEXT] = t  # it may go on at once, ahead of the clock
         a[G_NEXT_AT] = at
+        if a[b + T_EVENT] < FAR:
+            schedule(a, t, FAR)
     else:
-        push(a, at, EV_WAKE, t, t, a[b + T_GENERATION])
+        push(a, at, EV_WAKE, t, NONE)
 
 
 @compiled
@@ -157,7 +81,7 @@ def block(a: Arena, t: int, until: int) -> None:
     if until >= 0:
         at = max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER])
         a[b + T_DUE_KEY] = (at << KEY_BITS) | EV_WAKE
-        push(a, at, EV_WAKE, t, t, a[b + T_GENERATION])
+        push(a, at, EV_WAKE, t, NONE)
     if a[b + T_MAILBOX] != NONE:  # an answer on its way
         signal_at(a, t, a[a[G_MESSAGES] + a[b + T_MAILBOX] * M_STRIDE + M_AT] << KEY_BITS)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import block, push, signal
+from sim.loop_agenda import push
+from sim.loop_events import block, signal
 from sim.loop_kafka import append_list, deliver_batch, free_message, new_message, take_list
 
 # ---------------------------------------------------------------- exchanges
@@ -47,7 +48,7 @@ def put(a: Arena, t: int, x: int) -> bool:
     elif a[tb + T_FLUSHES] == 0:
         a[tb + T_FLUSHES] = 1
         phase = a[tb + T_PHASE]
-        push(a, phase + ((a[G_NOW] - phase) // every + 1) * every, EV_TIMER, t, t, FLUSH_TIMER)
+        push(a, phase + ((a[G_NOW] - phase) // every + 1) * every, EV_TIMER, t, FLUSH_TIMER)
     return True
 
 

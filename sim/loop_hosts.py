@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import push
+from sim.loop_agenda import push, schedule
 
 
 @compiled
-def recent(a: Arena, t: int, slice_ns: int) -> int:
+def window_at(a: Arena, h: int, at: int) -> int:
+    """The window, of a slice's length, that an instant lies in; the last one asked for is known without a division."""
+    slice_ns = a[h + H_SLICE]
+    since = at - a[h + H_WINDOW_BEGIN]
+    if since < 0 or since >= slice_ns:
+        i = at // slice_ns
+        a[h + H_WINDOW] = i
+        a[h + H_WINDOW_BEGIN] = i * slice_ns
+    window: int = a[h + H_WINDOW]
+    return window
+
+
+@compiled
+def used_of_slice(a: Arena, t: int, slice_ns: int) -> int:
+    """What a running thread has used of its slice."""
+    used: int = a[G_NOW] - a[a[G_THREADS] + t * T_STRIDE + T_SLICE0]
+    return used if used < slice_ns else used % slice_ns
+
+
+@compiled
+def recent(a: Arena, t: int) -> int:
     """What t ran of late, as far as it was charged."""
     b = a[G_THREADS] + t * T_STRIDE
-    i = a[G_NOW] // slice_ns
+    i = window_at(a, a[G_HOSTS] + a[b + T_HOST] * H_STRIDE, a[G_NOW])
     ran: int = 0
     if i == a[b + T_WINDOW]:
         ran = a[b + T_CURRENT] + a[b + T_PREVIOUS]
@@ -28,6 +48,7 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
     preempted at that instant sets them when it runs again.
     """
     b = a[G_THREADS] + t * T_STRIDE
+    h = a[G_HOSTS] + a[b + T_HOST] * H_STRIDE
     now = a[G_NOW]
     d = now - a[b + T_RUN0]
     a[b + T_CPU] += d
@@ -38,14 +59,14 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
         if over < 0 or (over == 0 and not due_now):
             break
         if slice_ns > 0:
-            charge_window(a, b, a[b + T_REMAINING] - left, (now - over) // slice_ns)
+            charge_window(a, b, a[b + T_REMAINING] - left, window_at(a, h, now - over))
         a[b + T_REMAINING] = left
         column = a[b + T_MARK_STAMP + a[b + T_MARK]]
         if column != NONE:
             a[a[G_STAMPS] + column * a[G_RECORDS] + a[b + T_RECORD]] = now - over
         a[b + T_MARK] += 1
     if slice_ns > 0:
-        charge_window(a, b, a[b + T_REMAINING] - rest, now // slice_ns)
+        charge_window(a, b, a[b + T_REMAINING] - rest, window_at(a, h, now))
     a[b + T_REMAINING] = rest
     a[b + T_RUN0] = now
 
@@ -80,7 +101,27 @@ def core_event(a: Arena, t: int, h: int) -> None:
     if a[h + H_QUEUED] > 0:
         at = min(at, slice_end(a, t, a[h + H_SLICE]))
     a[b + T_CORE_AT] = at
-    push(a, at, EV_CORE, t, t, a[b + T_GENERATION])
+    push(a, at, EV_CORE, t, NONE)
+
+
+@compiled
+def take_core(a: Arena, t: int, h: int) -> None:
+    """Thread t joins those that run on the host."""
+    n = a[h + H_RUNNING_N]
+    a[a[h + H_RUNNING] + n] = t
+    a[a[G_THREADS] + t * T_STRIDE + T_CORE] = n
+    a[h + H_RUNNING_N] = n + 1
+
+
+@compiled
+def leave_core(a: Arena, t: int, h: int) -> None:
+    """Thread t leaves those that run on the host."""
+    n = a[h + H_RUNNING_N] - 1
+    a[h + H_RUNNING_N] = n
+    last = a[a[h + H_RUNNING] + n]
+    place = a[a[G_THREADS] + t * T_STRIDE + T_CORE]
+    a[a[h + H_RUNNING] + place] = last
+    a[a[G_THREADS] + last * T_STRIDE + T_CORE] = place
 
 
 @compiled
@@ -89,6 +130,7 @@ def grant(a: Arena, t: int, h: int) -> None:
     b = a[G_THREADS] + t * T_STRIDE
     now = a[G_NOW]
     a[b + T_STATE] = RUNNING
+    take_core(a, t, h)
     a[b + T_SLICE0] = now - a[b + T_USED]
     a[b + T_RUN0] = now
     a[b + T_WAIT] += now - a[b + T_READY0]
@@ -126,16 +168,19 @@ def from_queue(a: Arena, h: int) -> int:
 
 @compiled
 def cut_slices(a: Arena, h: int) -> None:
-    """Someone queues now: running threads get their CORE event at their slice end, if that is earlier."""
-    for k in range(a[h + H_THREADS]):
-        t = a[a[h + H_FIRST] + k]
+    """The first one queues: running threads get their CORE event at their slice end, if that is earlier.
+
+    While others queue it stays there: their events were made so.
+    """
+    if a[h + H_QUEUED] > 1:
+        return
+    for k in range(a[h + H_RUNNING_N]):
+        t = a[a[h + H_RUNNING] + k]
         b = a[G_THREADS] + t * T_STRIDE
-        if a[b + T_STATE] == RUNNING:
-            end = slice_end(a, t, a[h + H_SLICE])
-            if a[b + T_CORE_AT] > end:
-                a[b + T_GENERATION] += 1
-                a[b + T_CORE_AT] = end
-                push(a, end, EV_CORE, t, t, a[b + T_GENERATION])
+        end = slice_end(a, t, a[h + H_SLICE])
+        if a[b + T_CORE_AT] > end:
+            a[b + T_CORE_AT] = end
+            push(a, end, EV_CORE, t, NONE)
 
 
 @compiled
@@ -151,25 +196,25 @@ def ready(a: Arena, t: int) -> bool:
         return True
     if a[h + H_IDLE] > 0:
         a[h + H_IDLE] -= 1
+        take_core(a, t, h)
         a[b + T_STATE] = RUNNING
         a[b + T_SLICE0] = now
         a[b + T_RUN0] = now
         return True
     s = a[h + H_SLICE]
-    if 2 * recent(a, t, s) < s:
+    if 2 * recent(a, t) < s:
         victim = NONE
         most = -1
-        for k in range(a[h + H_THREADS]):
-            v = a[a[h + H_FIRST] + k]
-            vb = a[G_THREADS] + v * T_STRIDE
-            if a[vb + T_STATE] == RUNNING:
-                used = (now - a[vb + T_SLICE0]) % s
-                if used > most:
-                    most = used
-                    victim = v
+        for k in range(a[h + H_RUNNING_N]):
+            v = a[a[h + H_RUNNING] + k]
+            used = used_of_slice(a, v, s)
+            if used > most or (used == most and v < victim):
+                most = used
+                victim = v
         vb = a[G_THREADS] + victim * T_STRIDE
         charge(a, victim, s, False)
-        a[vb + T_GENERATION] += 1
+        leave_core(a, victim, h)
+        schedule(a, victim, FAR)
         a[vb + T_USED] = most
         to_queue(a, victim, h, True)
         a[b + T_READY0] = now
@@ -186,6 +231,7 @@ def release(a: Arena, t: int) -> None:
     h = a[G_HOSTS] + a[a[G_THREADS] + t * T_STRIDE + T_HOST] * H_STRIDE
     if a[h + H_SLICE] == 0:
         return
+    leave_core(a, t, h)
     if a[h + H_QUEUED] > 0:
         grant(a, from_queue(a, h), h)
     else:
@@ -196,9 +242,9 @@ def release(a: Arena, t: int) -> None:
 def rotate(a: Arena, t: int, h: int) -> None:
     """The thread's slice is over and others queue: to the tail, the head runs."""
     a[a[G_THREADS] + t * T_STRIDE + T_USED] = 0
+    leave_core(a, t, h)
     to_queue(a, t, h, False)
     grant(a, from_queue(a, h), h)
-    cut_slices(a, h)
 
 
 @compiled
@@ -232,14 +278,17 @@ def share_clock(a: Arena, h: int) -> None:
 @compiled
 def share_event(a: Arena, h: int) -> None:
     """Replaces the host's CORE event by one of the thread that finishes first."""
-    a[h + H_GENERATION] += 1
     n = a[h + H_N]
+    before = a[h + H_NEXT]
+    t = a[a[h + H_WORKING]] if n > 0 else NONE
+    a[h + H_NEXT] = t
+    if before not in (NONE, t) and a[a[G_THREADS] + before * T_STRIDE + T_EVENT] < FAR:
+        schedule(a, before, FAR)
     if n == 0:
         return
-    t = a[a[h + H_WORKING]]
     left = max(0, a[a[G_THREADS] + t * T_STRIDE + T_FINISH] - a[h + H_VIRTUAL])
     share = a[a[h + H_SHARES] + n]
-    push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, t, a[h + H_GENERATION])
+    push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, NONE)
 
 
 @compiled

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scenarios.draws import draw_at
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import block, key_now, push, signal, signal_at, table_at
+from sim.loop_agenda import push
+from sim.loop_events import block, drawn, key_now, signal, signal_at
 from sim.system import OUTPUT
 
 
@@ -58,7 +58,7 @@ def take_list(a: Arena, head: int) -> int:
 def arrival(a: Arena, t: int, place: int) -> int:
     """When a message that leaves thread t now arrives; `place` keeps the connection's last arrival that way."""
     b = a[G_THREADS] + t * T_STRIDE
-    at = a[G_NOW] + table_at(a, a[G_NETWORK], draw_at(a[b + T_NETWORK_KEY], a[b + T_SENT]))
+    at = a[G_NOW] + drawn(a, a[G_NETWORK], a[b + T_NETWORK_KEY], a[b + T_SENT])
     a[b + T_SENT] += 1
     at = max(at, a[place])
     a[place] = at
@@ -241,9 +241,9 @@ def fetch_eval(a: Arena, t: int) -> bool:
         return True
     a[c + C_PARKED] = m
     a[c + C_EXPIRES] = a[G_NOW] + a[G_FETCH_WAIT]
-    if a[c + C_TIMED] == 0:  # one timer a consumer stands in the heap; an old one moves on when it fires
+    if a[c + C_TIMED] == 0:  # one timer a consumer is on the agenda; an old one moves on when it fires
         a[c + C_TIMED] = 1
-        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, FETCH_TIMER)
     return False
 
 
@@ -256,7 +256,7 @@ def fetch_expires(a: Arena, owner: int) -> None:
         return
     if a[c + C_EXPIRES] > a[G_NOW]:
         a[c + C_TIMED] = 1
-        push(a, a[c + C_EXPIRES], EV_TIMER, owner, owner, 0)
+        push(a, a[c + C_EXPIRES], EV_TIMER, owner, FETCH_TIMER)
         return
     m = a[c + C_PARKED]
     a[c + C_PARKED] = NONE
@@ -287,7 +287,7 @@ def fetch_send(a: Arena, t: int) -> bool:
         block(a, t, a[G_NOW] + a[G_FETCH_BACKOFF])
         return False
     m = new_message(a, op.FETCH, t)
-    push(a, arrival(a, t, a[G_THREADS] + t * T_STRIDE + T_LAST_UP), EV_DELIVER, t, m, 0)
+    push(a, arrival(a, t, a[G_THREADS] + t * T_STRIDE + T_LAST_UP), EV_DELIVER, t, m)
     return True
 
 

@@ -8,7 +8,8 @@ from scenarios.draws import PURPOSE_ROUTE, draw
 from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
-from sim.loop_events import block, push, signal_at
+from sim.loop_agenda import push
+from sim.loop_events import block, signal_at
 from sim.loop_flow import answered, signal_lowest
 from sim.loop_kafka import append_list, arrival, free_message, new_message, take_list
 
@@ -25,7 +26,7 @@ def call(a: Arena, t: int, s: int, unanswered: bool) -> None:
     a[mb + M_LANE] = s
     a[mb + M_BATCHES] = NONE
     a[mb + M_BYTES] = 0 if unanswered else 1
-    push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, m, 0)
+    push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, m)
 
 
 @compiled
@@ -265,7 +266,7 @@ def route(a: Arena, t: int) -> None:
                 for x in (M_FIRST, M_RECORDS, M_BATCHES, M_BYTES):
                     a[pb + x] = a[mb + x]
             a[a[G_MESSAGES] + part * M_STRIDE + M_LANE] = a[a[d + D_FIRST] + i]
-            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, part, 0)
+            push(a, arrival(a, t, tb + T_LAST_UP), EV_DELIVER, t, part)
 
 
 @compiled

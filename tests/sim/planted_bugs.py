@@ -49,16 +49,16 @@ class Bug:
 
 BUGS = (
     Bug(
-        "equal times in the order of insertion",
-        "loop_events",
-        "if a[p] < time or (a[p] == time and a[p + E_RANK] < rank):",
-        "if a[p] <= time:",
+        "of equal keys the other wins",
+        "loop_agenda",
+        "loses = theirs < key + (i & 1)",
+        "loses = theirs <= key",
     ),
     Bug(
-        "a sinking event passes its equals",
-        "loop_events",
-        "if time < least or (time == least and rank < rank_b):",
-        "if time <= least:",
+        "an event that is taken back comes all the same",
+        "loop_agenda",
+        "    a[b + T_EVENT] = key\n",
+        "    a[b + T_EVENT] = min(key, was)\n",
     ),
     Bug(
         "a signal takes the latency of a timer",
@@ -94,10 +94,10 @@ BUGS = (
     Bug(
         "a thread preempts although it ran a whole slice",
         "loop_hosts",
-        "if 2 * recent(a, t, s) < s:",
-        "if recent(a, t, s) < s:",
+        "if 2 * recent(a, t) < s:",
+        "if recent(a, t) < s:",
     ),
-    Bug("of equals the last is preempted", "loop_hosts", "if used > most:", "if used >= most:"),
+    Bug("of equals the last is preempted", "loop_hosts", "used == most and v < victim", "used == most and v > victim"),
     Bug(
         "who was preempted queues at the tail",
         "loop_hosts",

@@ -99,16 +99,16 @@ def test_a_cut_comes_before_the_events_of_its_instant(executor: type[Execution])
 
 
 @pytest.mark.parametrize("number", range(0, len(pipelines.CASES), 12))
-def test_the_loop_grows_its_heap_and_its_messages(number: int) -> None:
+def test_the_loop_grows_its_messages(number: int) -> None:
     _, scenario, calibration = pipelines.CASES[number]
     sys = system.build(scenario, calibration)
     tiny = LoopExecution(sys)
-    tiny._arena[[arena.G_HEAP_CAP, arena.G_MESSAGES_CAP]] = len(sys.threads) + 1
+    tiny._arena[arena.G_MESSAGES_CAP] = len(sys.threads) + 1
     size = len(tiny._arena)
     for until in cuts(sys, number, 3):
         tiny.advance(until)
     assert len(tiny._arena) > size
-    assert tiny._arena[arena.G_HEAP] >= size
+    assert tiny._arena[arena.G_MESSAGES] >= size
     pipelines.assert_same_stamps(tiny.stamps(), pipelines.loop_stamps(sys))
 
 
@@ -117,7 +117,7 @@ def test_the_loop_grows_in_the_middle_of_a_run() -> None:
     execution = LoopExecution(sys)
     execution.advance(sys.horizon_ns // 2)
     size = len(execution._arena)
-    execution._arena[arena.G_HEAP_CAP] = execution._arena[arena.G_HEAP_N]
+    execution._arena[arena.G_MESSAGES_CAP] = execution._arena[arena.G_MESSAGES_N]
     execution.advance(sys.horizon_ns)
     assert len(execution._arena) > size
     pipelines.assert_same_stamps(execution.stamps(), pipelines.loop_stamps(sys))
