@@ -250,9 +250,7 @@ def _trace(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -> I
     return spread[: int(np.searchsorted(spread, horizon_ns))]
 
 
-def blocks(
-    arrival: Arrival, horizon_ns: int, seed: int, *, size: int, limit: int | None = None
-) -> Iterator[Int64s]:
+def blocks(arrival: Arrival, horizon_ns: int, seed: int, *, size: int, limit: int | None = None) -> Iterator[Int64s]:
     """The times of `schedule` in blocks of at most `size`, none of them empty.
 
     Of constant, Poisson and gamma processes no more than a block is in memory; of the others it is the whole schedule,

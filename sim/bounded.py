@@ -201,9 +201,7 @@ class BoundedExecution(LoopExecution):
 
         partition = np.concatenate([kept[_PARTITION], columns[_PARTITION]])
         to_come = [
-            np.bincount(
-                partition[np.concatenate([kept[row], columns[row]]) < 0], minlength=self.system.partitions
-            )
+            np.bincount(partition[np.concatenate([kept[row], columns[row]]) < 0], minlength=self.system.partitions)
             for row in (op.APPENDED, op.OUT_APPENDED)
         ]
         need = live + np.concatenate(to_come)

@@ -89,9 +89,7 @@ def simulate(
     first, last = (next(r for r in readings if r.at_ns == at) for at in edges)
     counted = counters(scenario, _Counted(sys, tally, first, last))
     values = tally.metrics(counted)
-    word, why = judged(
-        values, tally.counts, "complete", lag=tally.lag, wrong=lambda: tally.wrong, window=lambda: edges
-    )
+    word, why = judged(values, tally.counts, "complete", lag=tally.lag, wrong=lambda: tally.wrong, window=lambda: edges)
     ended = clocks()
     meta = {
         **described(scenario, calibration, sys, datetime.now(UTC)),
