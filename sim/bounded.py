@@ -235,7 +235,7 @@ class BoundedExecution(LoopExecution):
         """An arena with so much room, where this one has less."""
         a, cap = self._arena, int(self._arena[arena.G_MESSAGES_CAP])
         if window > self.window or pool > self._pool or self._messages > cap or not self._view.shape[1]:
-            self.window, self._pool = window, max(pool, self._pool, 4 * window)
+            self.window, self._pool = window, max(pool + pool // 4, self._pool, 5 * window)
             self._columns = -(-(self._fixed + self._messages * arena.M_STRIDE) // arena.LINE) * arena.LINE
             out = layout.zeros(self._columns + _ROWS * window + self._pool)
             out[: self._fixed] = a[: self._fixed]
