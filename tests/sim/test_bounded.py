@@ -164,7 +164,7 @@ def test_partitions_of_a_part_are_those_of_the_whole() -> None:
     assert np.array_equal(arrivals.partition_from(scenario, 123, 200), whole[123:323])
 
 
-@pytest.mark.parametrize("scale", [1, 1000, 10**9, 2**52])
+@pytest.mark.parametrize("scale", [1, 1000, 10**6, 2**30])
 def test_quantiles_of_a_histogram(scale: int) -> None:
     values = (np.random.default_rng(scale).exponential(1.0, 20_000) * 300 * scale).astype(np.int64) - 5 * scale
     found = Histogram()
