@@ -46,9 +46,11 @@ def show(
             return
         from rich.console import Console
 
+        from analysis import first_screen
         from analysis.tables import run_table
 
-        Console().print(run_table(meta))
+        first_screen.of_run(meta, _slo(meta), first_screen.trust(meta)).show()
+        Console(width=None if sys.stdout.isatty() else 200).print(run_table(meta))
 
 
 @app.command()
@@ -65,6 +67,17 @@ def report(
 
 
 app.command("compare")(compare_command)
+
+
+def _slo(meta: dict[str, Any]) -> list[Any]:
+    """The bounds that the run's scenario asked for; none where what was kept of it cannot be read any more."""
+    from scenarios.errors import ScenarioError
+    from scenarios.load import from_resolved
+
+    try:
+        return list(from_resolved(meta.get("scenario") or {}).slo)
+    except ScenarioError:
+        return []
 
 
 def _show_cluster(run: Run, *, as_json: bool) -> None:
@@ -109,6 +122,9 @@ def _reported() -> Iterator[None]:
     except (RunError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.busy import SATURATED
 from analysis.metrics import bound_broken
-from analysis.text import VERDICT_STYLE, number
+from analysis.text import VERDICT_STYLE, number, percent
 from scenarios.spec import Bound
 
 NO_SLO = "no SLO asked"
@@ -170,7 +170,8 @@ def of_points(
         else f"of the rates swept up to {number(best[0])} /s{_at(best[1])} (sim capacity searches the most)"
     )
     known = [(found, swept) for swept, *_, found in points if found]
-    busiest = max(known, key=lambda each: float(each[0]["utilisation"]), default=(None, {}))
+    nothing: tuple[Any, Mapping[str, Any]] = (None, {})
+    busiest = max(known, key=lambda each: float(each[0]["utilisation"]), default=nothing)
     spread = f"medians of {repeats} repeats, lowest and highest in --json" if repeats > 1 else "none: one run a point"
     return Screen(
         (word,),
@@ -238,7 +239,7 @@ def of_clusters(
 
 def of_check(rows: Sequence[Mapping[str, Any]], trust: str) -> Screen:
     """The first screen of a check of predictions: bounds, errors, and reality's own noise."""
-    from analysis.text import percent, which
+    from analysis.text import which
 
     scored = [row for row in rows if row.get("scored")]
     judged = [row for row in scored if row.get("ok") is not None]
@@ -258,7 +259,9 @@ def of_check(rows: Sequence[Mapping[str, Any]], trust: str) -> Screen:
         f"{number(row.get('measured'))} /s measured, {number(row.get('predicted'))} /s predicted" for row in searched
     )
     ceilings = sorted(float(row["ceiling"]) for row in scored if row.get("ceiling") is not None)
-    noise = f"reality predicts itself within {percent(ceilings[len(ceilings) // 2])} (median noise ceiling)"
+    noise = "not known: too few repeats for a noise ceiling"
+    if ceilings:
+        noise = f"reality predicts itself within {percent(ceilings[len(ceilings) // 2])} (median noise ceiling)"
     used = [row for row in rows if row.get("utilisation") is not None]
     busiest = max(used, key=lambda row: float(row["utilisation"]), default=None)
     load = None if busiest is None else f"offered up to {float(busiest['utilisation']):.2f} of what is sustained"
@@ -267,9 +270,51 @@ def of_check(rows: Sequence[Mapping[str, Any]], trust: str) -> Screen:
         verdict,
         found or "not searched by this check",
         load or "not known",
-        noise if ceilings else "not known: too few repeats for a noise ceiling",
+        noise,
         trust,
     )
+
+
+def trust_line(*trusts: Mapping[str, Any]) -> str:
+    """In one line: the calibration's name, whether it is of this host, what lies outside it, its held-out errors.
+
+    Args:
+        trusts: `calibration` of run.json, of each run that is shown; what is outside is put together.
+    """
+    names = dict.fromkeys(str(t["name"]) for t in trusts)
+    matched = all(t.get("host_match") for t in trusts)
+    outside = dict.fromkeys(word for t in trusts for word in t.get("outside") or ())
+    errors = dict.fromkeys(_held_out(row) for t in trusts for row in t.get("held_out") or ())
+    return (
+        f"calibration {', '.join(names)} ({'this host' if matched else 'of another host'}); "
+        f"outside measured range: {_listed(list(outside))}; "
+        f"held-out errors: {_listed(list(errors), 'none yet')}"
+    )
+
+
+def trust(meta: Mapping[str, Any]) -> str:
+    """What a run rests on, by its run.json: the calibration of a prediction, the broker of a measurement."""
+    if meta.get("calibration"):
+        return trust_line(meta["calibration"])
+    broker = ((meta.get("scenario") or {}).get("broker") or {}).get("kind")
+    words = {
+        "kafka": "a real Kafka broker on this host",
+        "mock": "librdkafka's mock broker: its latencies are not Kafka's",
+        "external": "a broker that was there",
+    }
+    return f"measured, not predicted; {words.get(str(broker), str(broker))}"
+
+
+def _held_out(row: Mapping[str, Any]) -> str:
+    band = row.get("utilisation_band")
+    where = f" at utilisation {band}" if band else ""
+    ceiling = f" (noise ceiling {percent(row['ceiling'])})" if row.get("ceiling") is not None else ""
+    return f"{row.get('metric')}{where} {percent(row.get('error'))}{ceiling}"
+
+
+def _listed(words: Sequence[str], nothing: str = "none", at_most: int = 6) -> str:
+    more = f" and {len(words) - at_most} more" if len(words) > at_most else ""
+    return ", ".join(words[:at_most]) + more or nothing
 
 
 def _interval(meta: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ def _linearity(scenario: Scenario, costs: Calibration, rounds: int) -> dict[int,
 
 def _sweep(costs: Calibration) -> dict[str, float]:
     """Wall seconds of forty points of 1.8 million records, on all cores, judged and kept."""
-    from sim.sweep import sweep
+    from sim.sweeping import sweep
 
     swept = [{"engine.parallelism": n, "workload.seed": seed} for n in SWEEP_TASKS for seed in SWEEP_SEEDS]
     points = [(keys, load(point.SCENARIO, [f"{key}={value}" for key, value in keys.items()])) for keys in swept]

@@ -21,10 +21,12 @@ import numpy as np
 from analysis import stats
 from analysis.fingerprint import IDENTITY, fingerprint
 from analysis.search import Outcome, paced, prefilled, sustainable
+from calibration import baselines
 from calibration.harness import Harness
 from scenarios.load import resolved
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import Scenario
+from sim import uncertainty
 from sim.costs import Calibration, CpuCost, Value
 from sim.run import simulate
 
@@ -38,6 +40,8 @@ WORST_CEILING = math.log(1.5)
 #: Within the bound, or within this many times the noise ceiling.
 CEILING_FACTOR = 1.5
 _START_PER_S = 400.0
+#: Sets of parameters that a prediction's interval comes from.
+_SETS = 40
 SUSTAINABLE = "sustainable_per_s"
 BANDS = ((0.7, "below 0.7"), (0.95, "0.7 to 0.95"), (math.inf, "above 0.95"))
 #: Metrics of paced points; latencies on the delivery callback's clock alone, which no floor to the millisecond blurs.
@@ -193,7 +197,7 @@ def check(
     for n in settings.parallelism:
         p = Point("sustainable", n, None)
         capable[n] = predicted[p][SUSTAINABLE][0] if p in predicted else predict_sustainable(base, p, calibration)
-    rows = list(compare(base, log, predicted, capable))
+    rows = list(compare(base, log, predicted, capable, calibration.fit.get("seen", ())))
     log.data["rows"] = rows
     log.data["calibration"] = calibration.name
     log.save()
@@ -205,6 +209,7 @@ def compare(
     log: Log,
     predicted: dict[Point, dict[str, tuple[float, float, float]]],
     capable: dict[int, float],
+    seen: baselines.Seen = (),
 ) -> Iterator[Row]:
     """A row for every metric of every point: predicted, measured, error, noise ceiling.
 
@@ -213,6 +218,7 @@ def compare(
         log: What was measured.
         predicted: Point -> metric -> value, lowest, highest.
         capable: Parallelism -> sustainable throughput as predicted; a measured one takes its place.
+        seen: Runs of the fit that the baselines go by.
     """
     settings = base.check
     assert settings is not None
@@ -233,11 +239,13 @@ def compare(
             repeats_of = {n: [float(v) for m in measured if (v := m.get(n)) is not None] for n in names}
         top = capacity.get(p.parallelism)
         use = p.rate_per_s / top if p.rate_per_s and top else None
+        guesses = baselines.predict(seen, p.rate_per_s, p.parallelism) if p.kind != "sustainable" else {}
         for name in names:
             repeats = repeats_of[name]
             if name not in forecast or not repeats:
                 continue
-            yield _row(p, name, forecast[name], repeats, use, bounds)
+            row = _row(p, name, forecast[name], repeats, use, bounds)
+            yield {**row, "baselines": {who: guess[name] for who, guess in guesses.items() if name in guess}}
 
 
 def _row(
@@ -331,7 +339,22 @@ def ends(calibration: Calibration, which: str) -> Calibration:
 
 
 def predict(base: Scenario, p: Point, calibration: Calibration) -> dict[str, tuple[float, float, float]]:
-    """Metric -> predicted value, and the values at both ends of the parameters' intervals."""
+    """Metric -> predicted value, and both ends of its 90 % interval.
+
+    The interval is by the sets of parameters that the calibration keeps.  Where it keeps none, and of a search for
+    sustainable throughput, the ends are those with every parameter at the end of its own interval: too wide.
+    """
+    kept = uncertainty.sets(calibration)[:_SETS] if p.kind != "sustainable" else []
+    if len(kept) >= uncertainty.FEWEST_SETS:
+        at = scenario_at(base, p)
+        best = simulate(at, calibration, host=False).metrics
+        sets = [simulate(at, one, host=False).metrics for one in kept]
+        named: dict[str, tuple[float, float, float]] = {}
+        for name in (*PACED_METRICS, *SATURATED_METRICS, *DRAIN_METRICS):
+            value, values = best.get(name), [m.get(name) for m in sets]
+            if value is not None and None not in values:
+                named[name] = (value, *uncertainty.interval([v for v in values if v is not None]))
+        return named
     variants = (calibration, ends(calibration, "lo"), ends(calibration, "hi"))
     if p.kind == "sustainable":
         rates = [predict_sustainable(base, p, c) for c in variants]
@@ -381,3 +404,38 @@ def keep_errors(calibration: Calibration, rows: Sequence[Row], name: str | None)
     from sim import costs, store
 
     costs.write(dataclasses.replace(calibration, held_out=summarise(rows)), store.find(name or store.SHIPPED))
+
+
+def harvest(calibration: Calibration, folder: Path, rows: Sequence[Row], name: str | None, when: str) -> None:
+    """Writes what a check measured into the calibration's file, with where it is from; the same check takes its place.
+
+    Args:
+        calibration: What predicted.
+        folder: Of the check.
+        rows: Its rows.
+        name: Of the calibration's file.
+        when: ISO date.
+
+    Raises:
+        CalibrationError: The calibration is of another host than this one.
+    """
+    from analysis.fingerprint import differences
+    from sim import costs, store
+
+    foreign = differences(calibration.fingerprint)
+    if foreign:
+        raise store.CalibrationError(
+            f"--harvest: calibration {calibration.name} is of another host: {'; '.join(foreign)}; "
+            "measurements of this one do not belong to it"
+        )
+    kept = ("kind", "parallelism", "rate_per_s", "metric", "predicted", "predicted_lo", "predicted_hi", "measured")
+    taken = {
+        "check": folder.name,
+        "date": when,
+        "calibration": store.digest(calibration),
+        "fingerprint": {key: fingerprint()[key] for key in IDENTITY},
+        "rows": [{**{key: row[key] for key in kept}, "repeats": len(row["repeats"])} for row in rows],
+    }
+    others = [one for one in calibration.fit.get("harvest", ()) if one["check"] != folder.name]
+    fit = {**calibration.fit, "harvest": [*others, taken]}
+    costs.write(dataclasses.replace(calibration, fit=fit), store.find(name or store.SHIPPED))

@@ -70,7 +70,7 @@ def predicted(
     import dataclasses
 
     from sim import store
-    from sim.sweep import sweep
+    from sim.sweeping import sweep
 
     points: list[tuple[Mapping[str, Any], Scenario]] = [({}, scenario(cell, sets)) for cell in wanted]
     found = sweep(points, [store.choose(each) for _, each in points], root=root, progress=progress)

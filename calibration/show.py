@@ -81,6 +81,57 @@ def check_summary(rows: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def baseline_table(rows: Sequence[dict[str, Any]]) -> Table | None:
+    """Median error by metric of the simulator and of what needs none; None where there is nothing to compare with."""
+    from calibration.baselines import NAMES
+
+    table = Table(title="median error, beside what needs no simulator", title_justify="left")
+    for heading in ("metric", "points", "simulator", *NAMES):
+        table.add_column(heading)
+    for name in dict.fromkeys(row["metric"] for row in rows):
+        mine = [row for row in rows if row["metric"] == name and row["scored"] and row.get("baselines")]
+        if mine:
+            cells = [_error([(row["predicted"], row["measured"]) for row in mine])]
+            cells += [_error([(row["baselines"].get(who), row["measured"]) for row in mine]) for who in NAMES]
+            table.add_row(name, str(len(mine)), *cells)
+    return table if table.row_count else None
+
+
+def _error(pairs: Sequence[tuple[float | None, float]]) -> str:
+    known = [abs(math.log(guess / real)) for guess, real in pairs if guess and guess > 0 and real > 0]
+    return f"{math.expm1(float(np.median(known))):.1%}" if known else "-"
+
+
+def recovery_tables(found: Sequence[dict[str, Any]]) -> list[Table]:
+    """What `calibration recover` found: parameters, predictions, errors beside the baselines'."""
+    from calibration import recovery
+    from calibration.baselines import NAMES
+
+    first = Table(title="the truth inside the 95 % interval", title_justify="left")
+    for heading in ("parameter", "draws", "inside", "share", "below", "above"):
+        first.add_column(heading)
+    for row in recovery.parameters(found):
+        share = row["inside"] / row["draws"]
+        counted = (str(row["inside"]), f"{share:.1%}", str(row["below"]), str(row["above"]))
+        first.add_row(row["parameter"], str(row["draws"]), *counted)
+    second = Table(title="the truth inside the 90 % interval of a prediction", title_justify="left")
+    for heading in ("metric", "predictions", "inside", "share", "Wilson's interval"):
+        second.add_column(heading)
+    for row in recovery.predictions(found):
+        low, high = row["wilson"]
+        share = row["inside"] / row["predictions"] if row["predictions"] else float("nan")
+        cells = (f"{share:.1%}", f"{low:.1%} to {high:.1%}")
+        second.add_row(row["metric"], str(row["predictions"]), str(row["inside"]), *cells)
+    third = Table(title="median error, beside what needs no simulator", title_justify="left")
+    for heading in ("metric", "points", "simulator", *NAMES):
+        third.add_column(heading)
+    for row in recovery.errors(found):
+        errors = [row[who] for who in ("simulator", *NAMES)]
+        said = ["-" if e is None else f"{math.expm1(e):.1%}" for e in errors]
+        third.add_row(row["metric"], str(row["points"]), *said)
+    return [first, second, third]
+
+
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One object a metric and band: `metric`, `utilisation_band`, `n`, `error` (median |ln|), `worst`, `ceiling`."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}

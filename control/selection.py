@@ -183,3 +183,60 @@ def in_time(arrived_ns: Sequence[int], asked_ns: int, deadline_ns: int) -> tuple
     """
     came = [(at, i) for i, at in enumerate(arrived_ns) if 0 <= at <= asked_ns + deadline_ns]
     return tuple(i for _, i in sorted(came))
+
+
+Decider = Literal["first", "vote", "best"]
+DECIDERS: Final[tuple[Decider, ...]] = get_args(Decider)
+
+
+def decide(decider: Decider, labels: Sequence[int], came: Sequence[int]) -> int:
+    """The model whose answer is taken, of those that have come.
+
+    first: the one that came first.  vote: the first to come of the label that most gave, of equal ones that of the
+    earliest answer.  best: the lowest number, as models are numbered from the most trusted on.
+
+    Args:
+        decider: How.
+        labels: What each model that came says; of the others it is not looked at.
+        came: The models whose answers have come, in the order of their coming.
+
+    Returns:
+        Its number; `NONE` where none has come.
+    """
+    if not came:
+        return NONE
+    if decider == "first":
+        return came[0]
+    if decider == "best":
+        return min(came)
+    votes: dict[int, int] = {}
+    for model in came:
+        votes[labels[model]] = votes.get(labels[model], 0) + 1
+    most = max(votes.values())
+    return next(model for model in came if votes[labels[model]] == most)
+
+
+def settled(decider: Decider, labels: Sequence[int], came: Sequence[int], awaited: Sequence[int]) -> bool:
+    """Whether what is still to come cannot change what `decide` says (of a vote: its label).
+
+    Args:
+        decider: How.
+        labels: As for `decide`.
+        came: As for `decide`.
+        awaited: The models whose answers may still come.
+    """
+    if not awaited:
+        return True
+    if not came:
+        return False
+    if decider == "first":
+        return True
+    if decider == "best":
+        return min(came) < min(awaited)
+    votes: dict[int, int] = {}
+    for model in came:
+        votes[labels[model]] = votes.get(labels[model], 0) + 1
+    taken = labels[decide(decider, labels, came)]
+    others = max((count for label, count in votes.items() if label != taken), default=0)
+    # Level is not enough: of labels with as many votes the one whose first answer came first is taken.
+    return votes[taken] > others + len(awaited)

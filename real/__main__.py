@@ -15,12 +15,24 @@ from real.model_stream.command import model_server_command
 from real.pool.command import manifests_command, replay_command
 from real.profiler.command import ListOptions, doctor_command, grid_command
 from real.servers.command import servers_command
+from scenarios.cli import quieten
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run pipelines on a real broker."
 )
 
 EXIT_EXPECT = 3
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML file too, a test a run.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write a summary in Markdown too.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Show rates, lag, latencies, workers and models live; the same on /metrics.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=quieten, help="No progress on stderr.")]
+
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(help="Metrics meanwhile: prometheus://HOST:PORT, influxdb://HOST:PORT/DATABASE, file:PATH."),
+]
 
 
 @app.callback()
@@ -46,7 +58,12 @@ def run(
     beside: Annotated[
         bool, typer.Option("--beside", help="Of a cluster: simulate it too, with the activation that was measured.")
     ] = False,
+    metrics: Metrics = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of a table.")] = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    watch: Watch = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run a scenario (of a sweep, the first point); print the result."""
     from scenarios.cluster_spec import ClusterScenario
@@ -55,13 +72,23 @@ def run(
     with reported():
         asked = load_any(scenario, sets or [])
         if isinstance(asked, ClusterScenario):
+            for option, given in {
+                "--metrics": metrics,
+                "--watch": watch,
+                "--junit": junit,
+                "--markdown": markdown,
+            }.items():
+                if given:
+                    from real.errors import RefusedError
+
+                    raise RefusedError(option, f"{scenario} is a cluster; this is for pipelines of records")
             from real.pool.command import run_cluster
 
             raise SystemExit(
                 run_cluster(asked, scenario, sets or [], out, pool, score=score, beside=beside, as_json=as_json)
             )
         points: list[Any] = [({}, as_pipeline(asked, str(scenario)))]
-        _run(points, 1, out, broker, bootstrap, warm, as_json)
+        _run(points, 1, out, broker, bootstrap, warm, as_json, metrics or [], junit, markdown, watch=watch)
 
 
 @app.command()
@@ -72,14 +99,20 @@ def sweep(
     broker: Annotated[str | None, typer.Option(help="kafka, mock or external, whatever the scenario says.")] = None,
     bootstrap: Annotated[str | None, typer.Option(help="host:port of an external broker.")] = None,
     warm: Annotated[float, typer.Option(help="Seconds that warming the broker may take; 0: cold.", min=0)] = 20.0,
+    metrics: Metrics = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run instead of tables.")] = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    watch: Watch = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run every point and repeat of a sweep on one broker, repeats interleaved; print the results."""
     from scenarios.load import expand
 
     with reported():
         points = expand(scenario, sets or [])
-        _run(points, max(each.repeats for _, each in points), out, broker, bootstrap, warm, as_json)
+        repeats = max(each.repeats for _, each in points)
+        _run(points, repeats, out, broker, bootstrap, warm, as_json, metrics or [], junit, markdown, watch=watch)
 
 
 def _run(
@@ -90,27 +123,42 @@ def _run(
     bootstrap: str | None,
     warm: float,
     as_json: bool,
+    metrics: list[str],
+    junit: Path | None,
+    markdown: Path | None,
+    *,
+    watch: bool,
 ) -> None:
     """Runs points on one broker and shows them; ends the command with the worst exit code."""
+    from analysis import summary
     from real.progress import Shown
     from real.session import Session
+    from real.watch import METRICS, Watching
 
     kind = "external" if bootstrap is not None and broker is None else broker
-    worst = 0
+    worst, cases = 0, list[Any]()
+    summary.check_files(junit, markdown)
+    if watch and not any(each.startswith("prometheus:") for each in metrics):
+        metrics = [*metrics, METRICS]
     with (
-        Shown() as progress,
-        Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress) as session,
+        Watching() if watch else Shown() as progress,
+        Session(out=out, broker=kind, bootstrap=bootstrap, warm_s=warm, progress=progress, metrics=metrics) as session,
     ):
+        if isinstance(progress, Watching):
+            for sink in session.sinks.all:
+                progress(f"metrics go to {sink.where}", None)
+            session.sinks.all.append(progress)
         # Repeats are interleaved, so that what drifts on the host drifts over every point alike.
         for _repeat in range(repeats):
             for _swept, each in points:
                 path = session.run(each)
                 with progress.hidden():
-                    worst = max(worst, _show(path, each, as_json=as_json))
+                    worst = max(worst, _show(path, each, cases, as_json=as_json))
                 if isinstance(session.last_error, KeyboardInterrupt):
                     raise session.last_error
                 if session.last_error is not None:
                     print(f"error: {session.last_error}", file=sys.stderr)
+    summary.write(cases, junit, markdown)
     raise SystemExit(worst)
 
 
@@ -174,23 +222,27 @@ def clean(
             print(topic)
 
 
-def _show(path: Path, scenario: Any, *, as_json: bool) -> int:
-    """Prints a run; returns its exit code."""
+def _show(path: Path, scenario: Any, cases: list[Any], *, as_json: bool) -> int:
+    """Prints a run and notes it for a summary; returns its exit code."""
+    from analysis import summary
     from analysis.metrics import bound_broken
     from analysis.runs import read_run
 
     meta = read_run(path).meta
+    cases.append(summary.of_run(meta, scenario))
     broken = bound_broken(scenario.expect, meta["metrics"])
     if as_json:
-        from analysis.verdict import summary
+        from analysis.verdict import summary as told
 
-        print(json.dumps({**summary(meta), "path": str(path), "expect_broken": broken}, ensure_ascii=False))
+        print(json.dumps({**told(meta), "path": str(path), "expect_broken": broken}, ensure_ascii=False))
     else:
         from rich.console import Console
 
+        from analysis import first_screen
         from analysis.tables import run_table
 
-        Console().print(run_table(meta))
+        first_screen.of_run(meta, scenario.slo, first_screen.trust(meta)).show()
+        Console(width=None if sys.stdout.isatty() else 200).print(run_table(meta))
         print(path)
     if meta["verdict"] == "INVALID":
         return EXIT_FAILED

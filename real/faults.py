@@ -58,6 +58,7 @@ class Faults:
 
     def _kill(self, fault: Fault, now_ns: int) -> None:
         name = f"worker.{fault.target.partition('-')[2]}"
+        name = self._cast.hosts.get(name, name)  # who dies is the process
         if name in self._dead:
             return
         process = self._cast.parts[name]

@@ -26,6 +26,8 @@ from real.model_stream.wire import Count
 from real.plan import GRACE_NS, Plan
 from real.processes import Supervisor
 from real.sampler import Part, Sampler, Snapshot, counted_part, process_part
+from real.sinks import Sinks
+from real.sinks.watch import Watch
 from real.wire import Coll, Gen, Work
 from scenarios.spec import MS_NS, S_NS, Scenario
 
@@ -83,12 +85,14 @@ class Life:
         *,
         poison: Sequence[int] = (),
         progress: Progress | None = None,
+        sinks: Sinks | None = None,
     ) -> None:
         self.scenario, self.plan, self.supervisor, self.broker = scenario, plan, supervisor, broker
         self.topics, self.directory, self.poison = topics, directory, list(poison)
         self._progress = progress or (lambda _text, _fraction: None)
         self.cast = Cast(scenario, plan, supervisor, broker, topics, directory)
         self._slots, self._parts = self.cast.slots, self.cast.parts
+        self._watch = None if sinks is None else Watch(self.cast, sinks, plan.due)
         self._generators, self._workers, self._engine = self.cast.generators, self.cast.workers, self.cast.processes
         self._publishers = [] if scenario.model_stream is None else [PUBLISHER]
         self._faults = Faults(scenario.faults, self.cast, supervisor)
@@ -116,6 +120,8 @@ class Life:
         reason, error = "complete", None
         try:
             self._prepare()
+            if self._watch is not None:
+                self._watch.start()
             self._load()
             self._finish()
             if self.plan.by_records:
@@ -126,6 +132,8 @@ class Life:
             reason, error = _reason(caught), caught
             self._salvage()
         finally:
+            if self._watch is not None:
+                self._watch.stop()
             self.supervisor.kill(list(self._parts.values()))
             if self.cast.server is not None:
                 self.cast.server.stop()

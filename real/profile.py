@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.runs import new_run_id, read_run
 from analysis.variations import variations
-from real.errors import HarnessError, RefusedError
+from real.errors import HarnessError
 from real.session import Session
 from scenarios.load import resolved
 from scenarios.spec import Scenario
@@ -46,7 +46,7 @@ def profile(
         The profile's folder: one full run a subfolder, and profile.json.  An interrupted one keeps the runs it made.
 
     Raises:
-        RefusedError: The engine has all workers in one process.
+        RefusedError: The engine cannot run it.
         HarnessError: A run is INVALID twice.
     """
     from analysis.fingerprint import fingerprint
@@ -57,11 +57,9 @@ def profile(
     settings = base.profile
     if settings is None:
         raise ValueError("the scenario has no profile section")
-    if engine(base.engine.kind).shared:
-        # Much of what such a process does is no worker's, and a fit reads the costs from its worker.
-        raise RefusedError("engine.kind", f"{base.engine.kind}; a profile needs an engine of one process a worker")
     if broker is not None and broker != base.broker.kind:
         base = dataclasses.replace(base, broker=dataclasses.replace(base.broker, kind=broker, bootstrap=None))  # type: ignore[arg-type]
+    engine(base.engine.kind).refuse(base)  # before anything is measured
     tell = progress or (lambda _text, _share: None)
     started = datetime.now(UTC)
     folder = Path(out) / new_run_id(base.name, "profile", started)

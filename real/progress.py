@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from scenarios.cli import quiet
+
 
 class Shown:
     """Shows progress; calling it is `real.life.Progress`."""
@@ -18,7 +20,7 @@ class Shown:
         self._last = ""
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not quiet():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -48,6 +50,8 @@ class Shown:
         """Shows a step and its share of the whole."""
         if self._live is not None:
             self._live.update(self._task, description=text, total=None if fraction is None else 1.0, completed=fraction)
+            return
+        if quiet():
             return
         step = text.partition(":")[0]
         if step != self._last:

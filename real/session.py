@@ -29,6 +29,7 @@ from real.life import Ending, Life, Progress
 from real.model_stream.cast import topics as model_topics
 from real.plan import Plan, plan, refuse_broker, refuse_elsewhere
 from real.processes import OWNER_FILE, Supervisor
+from real.sinks import Sinks
 from real.warm import WARM_S, warm
 from scenarios import spec
 from scenarios.spec import Scenario
@@ -51,6 +52,7 @@ class Session:
         bootstrap: str | None = None,
         warm_s: float = WARM_S,
         progress: Progress | None = None,
+        metrics: Sequence[str] = (),
     ) -> None:
         """Nothing is started yet.
 
@@ -60,16 +62,19 @@ class Session:
             bootstrap: Address of an external broker that overrides the scenarios'.
             warm_s: How long warming the broker may take; 0 leaves it cold.
             progress: Called with what is being done, and its share of the whole where that is known.
+            metrics: Where metrics of the runs go meanwhile (`real.sinks.Sinks`); opened with the session.
         """
         self.out, self.broker_kind, self._bootstrap, self._warm_s = Path(out), broker, bootstrap, warm_s
         self._progress: Progress = progress or (lambda _text, _fraction: None)
         self._supervisor: Supervisor | None = None
+        self._metrics, self.sinks = tuple(metrics), Sinks()
         self._broker: Broker | None = None
         self._broker_key: tuple[Any, ...] = ()
         self._broker_timing: dict[str, Any] = {}
         self.last_error: BaseException | None = None
 
     def __enter__(self) -> Self:
+        self.sinks = Sinks(self._metrics)
         self._supervisor = Supervisor()
         return self
 
@@ -79,6 +84,8 @@ class Session:
             if self._broker is not None:
                 self._broker.stop()
         finally:
+            for line in self.sinks.close():
+                self._progress(line, None)
             self._supervisor.close()
             self._broker = self._supervisor = None
 
@@ -154,7 +161,10 @@ class Session:
             for name, partitions in more.items():
                 broker.create_topics([name], partitions)
             life = Life(
-                scenario, planned, self.supervisor, broker, topics, directory, poison=poison, progress=self._progress
+                *(scenario, planned, self.supervisor, broker, topics, directory),
+                poison=poison,
+                progress=self._progress,
+                sinks=self.sinks if self.sinks.all else None,
             )
             ending = life.go()
             ending.timing = {**self._broker_timing, **ending.timing, "total_s": time.monotonic() - began}

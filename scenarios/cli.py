@@ -12,10 +12,24 @@ from types import FrameType
 
 from scenarios.errors import ScenarioError
 
+#: Set by `--quiet`: no progress and no notes on stderr, only errors.  In the environment, so that children know too.
+QUIET = "WEIR_QUIET"
 #: Set by a command that starts another one of ours: it ends when its parent does, however that ends.
 DIES_WITH_PARENT = "WEIR_DIES_WITH_PARENT"
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+
+def quieten(asked: bool) -> bool:
+    """What `--quiet` does."""
+    if asked:
+        os.environ[QUIET] = "1"
+    return asked
+
+
+def quiet() -> bool:
+    """Whether progress and notes are not wanted."""
+    return bool(os.environ.get(QUIET))
 
 
 def die_with_parent() -> None:

@@ -187,6 +187,6 @@ class ClusterFile(Section):
     )
     sweep: dict[str, Any] = Field(
         default_factory=dict,
-        description="dotted key -> values to try, the last key fastest; repeats: runs of each; runs that differ in "
-        "workload.seed only are averaged",
+        description="dotted key -> values to try, the last key fastest; zip: keys whose values go together; "
+        "repeats: runs of each; runs that differ in workload.seed only are averaged",
     )

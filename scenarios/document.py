@@ -216,7 +216,8 @@ def read_file(path: Path, asked_by: ScenarioError | None = None) -> Document:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        missing = isinstance(error, FileNotFoundError)
+        reason = f"no such file{_nearby(path)}" if missing else f"cannot be read: {error.strerror}"
         if asked_by is not None:
             raise asked_by.saying(f"{file}: {reason}") from None
         raise ScenarioError(file, None, None, "", reason) from None
@@ -352,3 +353,12 @@ def _integer(text: str) -> int:
 def _real(text: str) -> float:
     plain = text.replace("_", "").lower()
     return float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _nearby(path: Path) -> str:
+    """The file of that folder whose name is nearest, where one is near."""
+    import difflib
+
+    there = [each.name for each in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"; did you mean {str(path.parent / near[0])!r}?" if near else ""

@@ -39,12 +39,22 @@ def _of(language: Language) -> dict[str, Any]:
     for part in (schema, *schema["$defs"].values()):
         part.pop("required", None)  # it may stand in a file that is extended
     values = {"type": ["array", "null"], "minItems": 1}
-    schema["properties"]["sweep"] = {
-        "type": "object",
-        "description": root.model_fields["sweep"].description,
-        "properties": dict.fromkeys(sweepable(root), values) | {"repeats": {"type": "integer", "minimum": 1}},
+    group: dict[str, Any] = {
+        "type": ["object", "null"],
+        "properties": dict.fromkeys(sweepable(root), values),
         "patternProperties": {rf"^{re.escape(key)}": values for key in language.open_keys},
         "additionalProperties": False,
+    }
+    schema["$defs"][f"{root.__name__}Zip"] = group | {
+        "description": "dotted key -> values; the lists are of one length, and change together",
+    }
+    zipped = {"$ref": f"#/$defs/{root.__name__}Zip"}
+    schema["properties"]["sweep"] = group | {
+        "type": "object",
+        "description": root.model_fields["sweep"].description,
+        "properties": group["properties"]
+        | {"zip": {"anyOf": [zipped, {"type": "array", "items": zipped, "minItems": 1}]}}
+        | {"repeats": {"type": "integer", "minimum": 1}},
     }
     return schema
 

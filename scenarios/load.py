@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,32 +20,22 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from scenarios import cluster_load, convert, model_stream_rules, plan_load, rules, schema, spec
+from scenarios import cluster_load, convert, model_stream_rules, plan_load, rules, schema, spec, sweeps
 from scenarios.cluster_spec import ClusterScenario
 from scenarios.document import ARRIVAL, EACH, Document, Keys, Place, meant, parse_value, read_file
 from scenarios.errors import ScenarioError, together
-from scenarios.fields import listed, nearest
+from scenarios.fields import listed
 from scenarios.language import Bounds, Language
-from scenarios.messages import elsewhere, told
+from scenarios.messages import told
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.plan_spec import PlanScenario
-from scenarios.schema import may_be_nothing, sweepable
+from scenarios.schema import may_be_nothing
 
-MAX_POINTS = 10_000  # of one sweep
 SET = "--set"
 NULLS = ("null", "Null", "NULL", "~")
 TRACE: Keys = (*ARRIVAL, "path")
 
 AnyScenario: TypeAlias = spec.Scenario | ClusterScenario | PlanScenario
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sweep:
-    """A `sweep:` section: the values of each key as written, the places of the values, and the repeats."""
-
-    values: dict[str, list[Any]]
-    repeats: int
-    errors: list[ScenarioError]
 
 
 def load(path: str | Path, sets: Sequence[str] = ()) -> spec.Scenario:
@@ -87,13 +76,14 @@ def expand_any(path: str | Path, sets: Sequence[str] = ()) -> list[tuple[dict[st
     """As `expand`, of any kind."""
     document, sweep = _checked(_document(path, sets))
     points = []
-    for chosen in itertools.product(*sweep.values.values()):
+    for chosen in itertools.product(*(range(len(axis)) for axis in sweep.axes)):
         point = document.copy()
-        for key, value in zip(sweep.values, chosen, strict=True):
-            point.put(tuple(key.split(".")), value, _value_place(document, key, sweep.values[key].index(value)))
+        swept: dict[str, Any] = {}
+        for axis, at in zip(sweep.axes, chosen, strict=True):
+            axis.put(point, at)
+            swept |= axis.row(at)
         _resolve_files(point)
-        scenario = _scenario(point, dataclasses.replace(sweep, values={}))
-        points.append((dict(zip(sweep.values, chosen, strict=True)), scenario))
+        points.append((swept, _scenario(point, dataclasses.replace(sweep, written={}))))
     return points
 
 
@@ -195,7 +185,8 @@ def _put_set(document: Document, text: str) -> None:
     except ScenarioError as error:
         raise ScenarioError(SET, None, None, key, error.message) from None
     parts = key.split(".")
-    path: Keys = ("sweep", key.partition(".")[2]) if parts[0] == "sweep" and len(parts) > 1 else tuple(parts)
+    swept = parts[0] == "sweep" and len(parts) > 1
+    path: Keys = sweeps.set_path(key.partition(".")[2]) if swept else tuple(parts)
     empty = value is None and written.partition("#")[0].strip() not in NULLS
     if empty and not may_be_nothing(path, _language(document).root):
         raise ScenarioError(SET, None, None, key, f"has no value; write {key}=null for nothing")
@@ -203,13 +194,8 @@ def _put_set(document: Document, text: str) -> None:
     if unknown:
         raise ScenarioError(SET, None, None, key, f"{unknown}; a new one is written stages.NAME={{...}}")
     document.put(path, value, Place(SET))
-    sweep = document.data.get("sweep")
-    if path[0] == "sweep" or not isinstance(sweep, dict):
-        return
-    for swept, values in list(sweep.items()):
-        example = values[0] if isinstance(values, list) and values else None
-        if swept == key or meant(tuple(swept.split(".")), example) == meant(path, value):
-            del sweep[swept]
+    if path[0] != "sweep":
+        sweeps.pin(document, path, value)
 
 
 def _unknown_stage(document: Document, path: Keys) -> str:
@@ -237,104 +223,43 @@ def _resolve_files(document: Document) -> None:
             section[path[-1]] = str((folder / written).resolve())
 
 
-def _checked(document: Document) -> tuple[Document, _Sweep]:
+def _checked(document: Document) -> tuple[Document, sweeps.Sweep]:
     """The document without its sweep, and the sweep, every value of it tried."""
     sweep = _take_sweep(document)
-    for key, values in sweep.values.items():
-        keys = meant(tuple(key.split(".")), values[0])
-        if document.get(keys) is None:
-            document.put(keys, values[0], _value_place(document, key, 0))
+    for axis in sweep.axes:
+        for key, value in axis.row(0).items():
+            if document.get(meant(tuple(key.split(".")), value)) is None:
+                document.put(tuple(key.split(".")), value, axis.place(document, key, 0))
     _resolve_files(document)
     _, _, errors = _validate(document, traces=True)
     errors = sweep.errors + errors
     if not errors:
-        for key, values in sweep.values.items():
-            for at, value in enumerate(values):
-                errors += _try(document, key, at, value)
+        errors += [error for axis in sweep.axes for at in range(len(axis)) for error in _try(document, axis, at)]
     if errors:
         raise together(_in_order(errors))
     return document, sweep
 
 
-def _try(document: Document, key: str, at: int, value: Any) -> list[ScenarioError]:
+def _try(document: Document, axis: sweeps.Axis, at: int) -> list[ScenarioError]:
     trial = document.copy()
-    place = _value_place(document, key, at)
-    path = f"sweep.{key}[{at}]"
     try:
-        trial.put(tuple(key.split(".")), value, place)
+        axis.put(trial, at)
     except ScenarioError as error:
-        return [ScenarioError(place.file, place.line, place.column, path, error.message)]
+        return [axis.about(document, at, error)]
     _resolve_files(trial)
-    return [
-        ScenarioError(
-            place.file,
-            place.line,
-            place.column,
-            path,
-            error.message if error.key == key else f"{error.key}: {error.message}",
-        )
-        for error in _validate(trial, traces=True)[2]
-    ]
+    return [axis.about(document, at, error) for error in _validate(trial, traces=True)[2]]
 
 
-def _value_place(document: Document, key: str, at: int) -> Place:
-    for path in (("sweep", key, at), ("sweep", key)):
-        if path in document.values:
-            return document.values[path]
-    return Place(document.file)
+def _take_sweep(document: Document) -> sweeps.Sweep:
+    return sweeps.take(document, _language(document), lambda path: _unknown_stage(document, path))
 
 
-def _take_sweep(document: Document) -> _Sweep:
-    """Cut `sweep:` out of a document (its places stay) and check its shape."""
-    sweep = _Sweep({}, 1, [])
-    language = _language(document)
-    allowed = sweepable(language.root)
-    section = document.data.pop("sweep", None)
-    if section is None:
-        return sweep
-    if not isinstance(section, dict):
-        return dataclasses.replace(
-            sweep, errors=[document.error(("sweep",), "must map dotted keys to lists of values")]
-        )
-    for key, values in section.items():
-        path = ("sweep", key)
-        if key == "repeats":
-            sweep = _with_repeats(sweep, document, values)
-        elif key not in allowed and not key.startswith(language.open_keys):
-            hint = nearest(key, allowed) or elsewhere(key, language.root)
-            message = f"no such key to sweep; {hint or f'write a dotted key, such as {language.swept_example}'}"
-            sweep.errors.append(document.error(path, message, at_key=True))
-        elif unknown := _unknown_stage(document, tuple(key.split("."))):
-            sweep.errors.append(document.error(path, unknown, at_key=True))
-        elif not isinstance(values, list) or not values:
-            sweep.errors.append(document.error(path, "must be a list of values, such as [1, 2, 4]"))
-        else:
-            sweep.values[key] = values
-    points = math.prod(len(values) for values in sweep.values.values())
-    if points > MAX_POINTS:
-        sweep.errors.append(document.error(("sweep",), f"{points:,} points, more than {MAX_POINTS:,}", at_key=True))
-    return sweep
-
-
-def _with_repeats(sweep: _Sweep, document: Document, value: Any) -> _Sweep:
-    from pydantic import TypeAdapter
-
-    from scenarios.fields import Repeats
-
-    adapter: TypeAdapter[int] = TypeAdapter(Repeats)
-    try:
-        return dataclasses.replace(sweep, repeats=adapter.validate_python(value))
-    except ValidationError as error:
-        sweep.errors.append(document.error(("sweep", "repeats"), error.errors()[0]["msg"]))
-        return sweep
-
-
-def _scenario(document: Document, sweep: _Sweep, *, traces: bool = True) -> AnyScenario:
+def _scenario(document: Document, sweep: sweeps.Sweep, *, traces: bool = True) -> AnyScenario:
     file, bounds, errors = _validate(document, traces=traces)
     if file is None or errors:
         raise together(_in_order(errors))
     scenario: AnyScenario = _language(document).to_spec(file, bounds, sweep.repeats)
-    return dataclasses.replace(scenario, sweep=dict(sweep.values))
+    return dataclasses.replace(scenario, sweep=dict(sweep.written))
 
 
 def _validate(document: Document, *, traces: bool) -> tuple[Any, Bounds, list[ScenarioError]]:

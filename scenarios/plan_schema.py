@@ -153,5 +153,6 @@ class PlanFile(Section):
         json_schema_extra=bounds_schema(PLAN_METRICS),
     )
     sweep: dict[str, Any] = Field(
-        default_factory=dict, description="dotted key -> values to plan for, the last key fastest"
+        default_factory=dict,
+        description="dotted key -> values to plan for, the last key fastest; zip: keys whose values go together",
     )

@@ -121,4 +121,7 @@ PROFILES: dict[str, ClientProfile] = {
     profile.name: profile for profile in (LIBRDKAFKA_2, KAFKA_JAVA_3, KAFKA_JAVA_4, KAFKA_STREAMS_3)
 }
 #: The client of an engine, where the scenario names none and it is not the first above.
-DEFAULTS: dict[str, str] = {"flink": "kafka-java-3", "spark": "kafka-java-3", "kafka-streams": "kafka-streams-3"}
+DEFAULTS: dict[str, str] = {
+    **dict.fromkeys(("flink", "pekko", "spark"), "kafka-java-3"),
+    "kafka-streams": "kafka-streams-3",
+}

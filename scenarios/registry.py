@@ -7,7 +7,7 @@ here, nothing is imported.
 
 from __future__ import annotations
 
-ENGINES = ("python", "kafka-streams", "flink", "spark", "ray", "standalone", "graph")
+ENGINES = ("python", "kafka-streams", "flink", "pekko", "spark", "ray", "standalone", "graph")
 RUNTIMES = ("onnx", "torch", "tensorflow", "sklearn", "lightgbm", "pmml")
 MODELS = (
     *("ffnn", "resnet50", "vgg19", "inception-v3", "noop", "sleep"),

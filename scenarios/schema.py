@@ -90,6 +90,7 @@ ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
         *("chained", "source_parallelism", "sink_parallelism"),
         *("buffer_timeout", "buffer_bytes", "buffer_capacity", "async_capacity"),
     ),
+    "pekko": (),
     "spark": ("trigger_interval", "poll_delay", "max_offsets_per_trigger", "task_slots"),
     "ray": ("cpus_per_actor", "total_cpus", "cpus_times_parallelism"),
     "standalone": (),
@@ -501,7 +502,9 @@ class ScenarioFile(Section):
         json_schema_extra=_BOUNDS_SCHEMA,
     )
     sweep: dict[str, Any] = Field(
-        default_factory=dict, description="dotted key -> values to try, the last key fastest; repeats: runs of each"
+        default_factory=dict,
+        description="dotted key -> values to try, the last key fastest; zip: keys whose values go together; "
+        "repeats: runs of each",
     )
     calibration: str | None = Field(default=None, min_length=1, max_length=200, description="name of the calibration")
     profile: Profile | None = Field(default=None, description="runs of `real profile`")

@@ -356,7 +356,8 @@ class Scenario:
     hosts: Hosts = field(default_factory=Hosts)
     slo: tuple[Bound, ...] = ()
     expect: tuple[Bound, ...] = ()
-    sweep: dict[str, list[Any]] = field(default_factory=dict)  # dotted key -> values as written in the file
+    # dotted key -> values as written in the file; "zip" -> groups of such keys whose values go together
+    sweep: dict[str, list[Any]] = field(default_factory=dict)
     repeats: int = 1  # sweep.repeats
     calibration: str | None = None
     profile: Profile | None = None

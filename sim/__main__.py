@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim.cli import EXIT_EXPECT, EXIT_FAILED
+from sim.cli import Junit, Markdown, Quiet
 from sim.cli import kept as _kept
 from sim.cli import print_table as _print
 from sim.cli import reported as _reported
 from sim.cli import resumable as _resumable
-from sim.cli import which as _which
 from sim.explore.command import explore_command
 from sim.planner.command import plan_command
 from sim.questions import demand_command, explain_command
 from sim.replicate_command import pairs_command
+from sim.screens import code as _code
+from sim.screens import show_capacity, show_run, show_sweep
 
 if TYPE_CHECKING:
     from scenarios.cluster_spec import ClusterScenario
+    from sim.kept import Spread
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Predict pipelines by simulation."
@@ -44,6 +46,13 @@ class Records(StrEnum):
 
     all = "all"
     none = "none"
+
+
+class Where(StrEnum):
+    """Where a sweep is simulated."""
+
+    here = "here"
+    ray = "ray"
 
 
 class Backend(StrEnum):
@@ -94,6 +103,9 @@ def run(
     records: Annotated[
         Records, typer.Option(help="all, or none: memory does not grow with the run, percentiles within 0.5 %.")
     ] = Records.all,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    _quiet: Quiet = False,
 ) -> None:
     """Predict one run (of a sweep, the first point) and write it like a real one."""
     with _reported():
@@ -101,21 +113,25 @@ def run(
         from scenarios.errors import ScenarioError
         from scenarios.load import as_pipeline, load_any
         from scenarios.spec import S_NS
+        from scenarios.sweeps import keys_of
         from sim import shown, store
 
         bounded = records is Records.none
         if bounded:
             _keeps_none(backend, several=bool(replications or precision), intervals=bool(intervals))
+        _check_files(junit, markdown)
         asked = load_any(scenario, sets or [])
         if asked.sweep:
-            shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
+            shown.say_all([f"{scenario} sweeps {', '.join(keys_of(asked.sweep))}: this is its first point"])
         if isinstance(asked, ClusterScenario):
             _of_pipelines(
                 scenario, calibration, backend, replicated=bool(replications or precision), intervals=bool(intervals)
             )
             if bounded:
                 raise ScenarioError("--records", None, None, "none", "is for pipelines; this is a cluster scenario")
-            raise SystemExit(_run_cluster(asked, scenario, None if no_write else out, as_json=as_json))
+            code, cases = _run_cluster(asked, scenario, None if no_write else out, as_json=as_json)
+            _summaries(cases, junit, markdown)
+            raise SystemExit(code)
         from sim.run import write
 
         pipeline = as_pipeline(asked, str(scenario))
@@ -123,7 +139,7 @@ def run(
         _slow(backend)
         if replications or precision:
             from sim import replicate_command as replicating
-            from sim import sweep as sweeping
+            from sim import sweeping
 
             with _kept(out / sweeping.FOLDER) as tell:
                 found = replicating.replicated(
@@ -137,13 +153,19 @@ def run(
                     fresh=fresh,
                     progress=tell,
                 )
-            raise SystemExit(_code(*replicating.show_replications(found, as_json=as_json)))
+            code = _code(*replicating.show_replications(found, as_json=as_json))
+            worst = next(each for each in found.results if each["verdict"] == found.verdict)
+            reason = str(worst["verdict_reason"])
+            _summaries([_of_point({}, found.verdict, found.metrics, pipeline, reason)], junit, markdown)
+            raise SystemExit(code)
         with shown.Progress("simulated seconds") as progress:
             result = _simulated(pipeline, costs, backend, lambda now, end: progress(now / S_NS, end / S_NS), bounded)
         if intervals:
             result.meta["intervals"] = _intervals([({}, pipeline)], [costs], intervals, out, jobs, fresh=fresh)[0]
         path = None if no_write else write(result, out)
-        raise SystemExit(_show_run(result.meta, pipeline, path, as_json=as_json))
+        code, cases = show_run(result.meta, pipeline, path, as_json=as_json)
+        _summaries(cases, junit, markdown)
+        raise SystemExit(code)
 
 
 @app.command()
@@ -156,29 +178,56 @@ def sweep(
     jobs: Jobs = None,
     intervals: Intervals = None,
     fresh: Fresh = False,
+    on: Annotated[
+        Where, typer.Option("--on", help="here: on this machine's cores; ray: on a Ray cluster.")
+    ] = Where.here,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, HOST:PORT; the environment's RAY_ADDRESS if not given.")
+    ] = None,
     as_json: Json = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    _quiet: Quiet = False,
 ) -> None:
     """Predict every point and repeat of sweeps, on all cores; what is finished is kept and not simulated again."""
     with _reported():
         from scenarios.cluster_spec import ClusterScenario
+        from scenarios.errors import ScenarioError
         from scenarios.load import as_pipeline, expand_any
-        from sim import store
-        from sim import sweep as sweeping
+        from sim import store, sweeping
 
+        _check_files(junit, markdown)
+        if ray_address is not None and on is not Where.ray:
+            raise ScenarioError("--ray-address", None, None, "", "is of --on ray")
         points = [(swept, each, file) for file in scenarios for swept, each in expand_any(file, sets or [])]
         clusters = [(swept, each) for swept, each, _ in points if isinstance(each, ClusterScenario)]
         if len(clusters) == len(points):
             _of_pipelines(scenarios[0], calibration, backend, intervals=bool(intervals))
-            raise SystemExit(_sweep_clusters(clusters, scenarios[0], out, jobs, fresh=fresh, as_json=as_json))
+            where = _spread(on, ray_address)
+            code, cases = _sweep_clusters(clusters, scenarios[0], out, jobs, fresh=fresh, as_json=as_json, where=where)
+            _summaries(cases, junit, markdown)
+            raise SystemExit(code)
         pipelines = [(swept, as_pipeline(each, str(file))) for swept, each, file in points]
         calibrations = [store.choose(each, calibration) for _, each in pipelines]
         _slow(backend)
-        with _kept(out / sweeping.FOLDER) as tell:
-            found = sweeping.sweep(
-                pipelines, calibrations, root=out, backend=backend.value, processes=jobs, fresh=fresh, progress=tell
-            )
-        spread = _intervals(pipelines, calibrations, intervals, out, jobs, fresh=fresh) if intervals else None
-        raise SystemExit(_show_sweep(found, spread, as_json=as_json))
+        with _spread(on, ray_address) as spread:
+            with _kept(out / sweeping.FOLDER) as tell:
+                found = sweeping.sweep(
+                    pipelines,
+                    calibrations,
+                    root=out,
+                    backend=backend.value,
+                    processes=jobs,
+                    fresh=fresh,
+                    progress=tell,
+                    spread=spread,
+                )
+            uncertain = None
+            if intervals:
+                uncertain = _intervals(pipelines, calibrations, intervals, out, jobs, fresh=fresh, spread=spread)
+        code, cases = show_sweep(found, uncertain, as_json=as_json)
+        _summaries(cases, junit, markdown)
+        raise SystemExit(code)
 
 
 @app.command()
@@ -208,7 +257,7 @@ def capacity(
         found: dict[int, searching.Capacity] = {}
         with _resumable(out / searching.FOLDER, None), closing(cores.spread(searching.capacity, work, jobs)) as results:
             found.update(results)
-        raise SystemExit(_show_capacity([found[at] for at in range(len(work))], as_json=as_json))
+        raise SystemExit(show_capacity([found[at] for at in range(len(work))], as_json=as_json))
 
 
 app.command("pairs", hidden=True)(pairs_command)
@@ -259,16 +308,17 @@ def calibrations(as_json: Json = False) -> None:
         _print(calibrations_table(found))
 
 
-def _run_cluster(asked: ClusterScenario, file: Path, out: Path | None, *, as_json: bool) -> int:
+def _run_cluster(asked: ClusterScenario, file: Path, out: Path | None, *, as_json: bool) -> tuple[int, list[Any]]:
     from analysis.cluster_run import write
     from sim import shown
     from sim.cluster import run as running
-    from sim.cluster.shown import show_run
+    from sim.cluster.shown import show_run as show_cluster
 
     running.check(asked, str(file))
     with shown.Progress("simulated seconds") as progress:
         found = running.run(asked, progress)
-    return show_run(found, asked, None if out is None else write(found, out), as_json=as_json)
+    code = show_cluster(found, asked, None if out is None else write(found, out), as_json=as_json)
+    return code, [_of_point({}, "simulated", found.meta["metrics"], asked)]
 
 
 def _sweep_clusters(
@@ -279,31 +329,51 @@ def _sweep_clusters(
     *,
     fresh: bool,
     as_json: bool,
-) -> int:
+    where: AbstractContextManager[Spread | None],
+) -> tuple[int, list[Any]]:
     from sim import kept
     from sim.cluster import run as running
     from sim.cluster import sweep as sweeping
-    from sim.cluster.shown import show_sweep
+    from sim.cluster.shown import show_sweep as show_clusters
 
     for each in {repr(each.policy): each for _, each in points}.values():
         running.check(each, str(file))
-    with _kept(out / kept.FOLDER) as tell:
-        found = sweeping.sweep(points, root=out, processes=jobs, fresh=fresh, progress=tell)
-    return show_sweep(found, as_json=as_json)
+    with where as spread, _kept(out / kept.FOLDER) as tell:
+        found = sweeping.sweep(points, root=out, processes=jobs, fresh=fresh, progress=tell, spread=spread)
+    cases = [_of_point(point.swept, "simulated", point.metrics, point.scenario) for point in found]
+    return show_clusters(found, as_json=as_json), cases
 
 
 def _intervals(
-    points: Sequence[tuple[Any, Any]], costs: Sequence[Any], count: int, out: Path, jobs: int | None, *, fresh: bool
+    points: Sequence[tuple[Any, Any]],
+    costs: Sequence[Any],
+    count: int,
+    out: Path,
+    jobs: int | None,
+    *,
+    fresh: bool,
+    spread: Spread | None = None,
 ) -> list[dict[str, Any]]:
     """The 90 % intervals of every point, by the sets of parameters that its calibration keeps."""
-    from sim import sweep as sweeping
-    from sim import uncertainty
+    from sim import sweeping, uncertainty
 
     seed = points[0][1].workload.seed
     with _kept(out / sweeping.FOLDER) as tell:
         return uncertainty.predict(
-            points, costs, count, seed=seed, root=out, processes=jobs, fresh=fresh, progress=tell
+            points, costs, count, seed=seed, root=out, processes=jobs, fresh=fresh, progress=tell, spread=spread
         )
+
+
+@contextmanager
+def _spread(on: Where, address: str | None) -> Iterator[Spread | None]:
+    """Where simulations are spread; None for the processes of this machine."""
+    if on is Where.here:
+        yield None
+        return
+    from sim import on_ray, shown
+
+    with on_ray.connected(address, lambda text: shown.say_all([text])) as spread:
+        yield spread
 
 
 def _of_pipelines(
@@ -318,116 +388,27 @@ def _of_pipelines(
         raise ScenarioError(str(file), None, None, "", f"{given} is for pipelines; this is of a cluster (it has jobs)")
 
 
-def _show_run(meta: dict[str, Any], scenario: Any, path: Path | None, *, as_json: bool) -> int:
-    """Prints a run; returns its exit code."""
-    from analysis.metrics import bound_broken
-    from sim import shown
+def _check_files(*paths: Path | None) -> None:
+    """Whether the summaries that are asked for can be written, before the work."""
+    if any(path is not None for path in paths):
+        from analysis import summary
 
-    broken = bound_broken(scenario.expect, meta["metrics"])
-    slo = bound_broken(scenario.slo, meta["metrics"])
-    if as_json:
-        from analysis.verdict import summary
-
-        extra = {"path": None if path is None else str(path), "expect_broken": broken, "slo_broken": slo}
-        extra |= {"intervals": meta["intervals"]} if "intervals" in meta else {}
-        print(json.dumps({**summary(meta), **extra}, ensure_ascii=False))
-    else:
-        from analysis.tables import run_table
-
-        reason = f": {meta['verdict_reason']}" if meta["verdict_reason"] else ""
-        print(f"{meta['verdict']}{reason}")
-        for note in meta.get("notes", ()):
-            print(f"note: {note}")
-        if meta["warmup"]["why"]:
-            print(f"note: warm-up: {meta['warmup']['why']}")
-        for line in shown.slo_lines(scenario.slo, meta["metrics"]):
-            print(line)
-        print(shown.trust_line(meta["calibration"]))
-        _print(run_table(meta))
-        if "intervals" in meta:
-            from sim import uncertainty
-
-            _print(uncertainty.table([({}, meta["metrics"], meta["intervals"])]))
-        if "stages" in meta["counters"]:
-            from sim.tables import stages_table
-
-            _print(stages_table(meta["counters"]["stages"]))
-        if path is not None:
-            print(path)
-    return _code([meta["verdict"]], broken)
+        summary.check_files(*paths)
 
 
-def _show_sweep(points: Sequence[Any], intervals: Sequence[Any] | None = None, *, as_json: bool) -> int:
-    from analysis.metrics import bound_broken
-    from sim import shown
+def _of_point(swept: Any, verdict: str, metrics: Any, scenario: Any, reason: str = "") -> Any:
+    from analysis import summary
 
-    broken = []
-    for point in points:
-        broken += [f"{_which(point.swept)}{line}" for line in bound_broken(point.scenario.expect, point.metrics)]
-    if as_json:
-        found = []
-        for point in points:
-            slo = bound_broken(point.scenario.slo, point.metrics)
-            found.append({**point.summary(), "slo_broken": slo})
-        for each, spread in zip(found, intervals or (), strict=False):
-            each["intervals"] = spread
-        print(json.dumps(found, ensure_ascii=False))
-    else:
-        from analysis.tables import sweep_table
-
-        print(shown.trust_line(*(point.trust for point in points)))
-        repeats = max(len(point.repeats) for point in points)
-        several = len({point.scenario.name for point in points}) > 1
-        title = "sweep" if several else points[0].scenario.name
-        title += f", medians of {repeats} repeats" if repeats > 1 else ""
-        rows = [
-            (
-                ({"scenario": point.scenario.name} if several else {}) | point.swept,
-                {"verdict": point.verdict, "metrics": point.metrics},
-            )
-            for point in points
-        ]
-        _print(sweep_table(rows, title))
-        if intervals:
-            from sim import uncertainty
-
-            whole = zip(rows, intervals, strict=True)
-            _print(uncertainty.table([(swept, row["metrics"], each) for (swept, row), each in whole]))
-        for point in points:
-            for line in shown.slo_lines(point.scenario.slo, point.metrics):
-                print(f"{_which(point.swept)}{line}")
-    for point in points:
-        for repeat in point.repeats:
-            if repeat["verdict"] == "INVALID":
-                print(f"{_which(point.swept)}INVALID: {repeat['verdict_reason']}", file=sys.stderr)
-    return _code([point.verdict for point in points], broken)
+    return summary.of_point(swept, verdict, metrics, scenario, reason)
 
 
-def _show_capacity(found: Sequence[Any], *, as_json: bool) -> int:
-    from analysis.metrics import bound_broken
-    from sim import shown
+def _summaries(cases: list[Any], junit: Path | None, markdown: Path | None) -> None:
+    """The summaries for CI that are asked for."""
+    if junit is None and markdown is None:
+        return
+    from analysis import summary
 
-    broken = []
-    for each in found:
-        asked = [b for b in each.scenario.expect if b.metric in ("sustainable_throughput", "drain_throughput")]
-        broken += [f"{_which(each.swept)}{line}" for line in bound_broken(asked, each.metrics)]
-    if as_json:
-        print(json.dumps([each.summary() for each in found], ensure_ascii=False))
-    else:
-        from sim.tables import capacity_table
-
-        print(shown.trust_line(*(each.trust for each in found)))
-        _print(capacity_table(found, found[0].scenario.name))
-    return _code([], broken)
-
-
-def _code(verdicts: Sequence[str], broken: Sequence[str]) -> int:
-    """The exit code; what is broken is told on stderr."""
-    if "INVALID" in verdicts:
-        return EXIT_FAILED
-    for line in broken:
-        print(f"expect: {line}", file=sys.stderr)
-    return EXIT_EXPECT if broken else 0
+    summary.write(cases, junit, markdown)
 
 
 def _keeps_none(backend: Backend, *, several: bool, intervals: bool) -> None:

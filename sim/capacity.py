@@ -13,7 +13,7 @@ from analysis import search
 from analysis.search import Outcome
 from analysis.text import number
 from scenarios.spec import S_NS, Scenario
-from sim import store, sweep
+from sim import store, sweeping
 from sim.costs import Calibration
 from sim.pipelines import holds_backlog
 
@@ -48,6 +48,7 @@ class Capacity:
     sustainable: search.Sustainable
     drain: search.Drain
     backlog_records: int
+    bottleneck: dict[str, Any] | None = None
 
     @property
     def utilisation(self) -> float | None:
@@ -81,6 +82,7 @@ class Capacity:
             },
             "metrics": self.metrics,
             "utilisation": self.utilisation,
+            "bottleneck": self.bottleneck,
             "calibration": self.trust,
         }
 
@@ -100,7 +102,7 @@ def capacity(job: Job) -> Capacity:
     drained, backlog = _drained(job, tell)
     # A pipeline sustains about what it drains: a good place to start.
     start_per_s = drained.rate_per_s or job.scenario.workload.arrival.rate_per_s or 1000.0
-    journal = job.root / FOLDER / f"{sweep.identity(_any_rate(job.scenario), job.calibration, job.backend)}.json"
+    journal = job.root / FOLDER / f"{sweeping.identity(_any_rate(job.scenario), job.calibration, job.backend)}.json"
     if job.fresh:
         journal.unlink(missing_ok=True)
     found = search.sustainable(
@@ -112,7 +114,19 @@ def capacity(job: Job) -> Capacity:
         tell=tell,
     )
     trust = store.trust(search.paced(job.scenario, found.rate_per_s or start_per_s, 0), job.calibration)
-    return Capacity(dict(job.swept), job.scenario, trust, found, drained, backlog)
+    busiest = _busiest(job, found.rate_per_s) if found.rate_per_s else None
+    return Capacity(dict(job.swept), job.scenario, trust, found, drained, backlog, busiest)
+
+
+def _busiest(job: Job, rate_per_s: float) -> dict[str, Any] | None:
+    """What is busiest at the rate that was found: nothing kept of a probe says it."""
+    from sim.run import simulate
+
+    scenario = search.paced(job.scenario, rate_per_s, 0)
+    found: dict[str, Any] | None = simulate(scenario, job.calibration, backend=job.backend, host=False).meta[
+        "bottleneck"
+    ]
+    return found
 
 
 def _drained(job: Job, tell: Callable[[str], None]) -> tuple[search.Drain, int]:

@@ -6,7 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from scenarios.cli import quieten
+
+#: Options that `run` and `sweep` have alike.
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML file too, a test a point.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write a summary in Markdown too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=quieten, help="No progress and no notes on stderr.")]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_EXPECT, EXIT_CALIBRATION = 1, 2, 3, 4
 

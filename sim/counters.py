@@ -210,6 +210,7 @@ def _workers(scenario: Scenario, window: Window) -> list[dict[str, Any]]:
     reads = {c.application: k for k, c in enumerate(sys.consumers)}
     writes = {p.application: k for k, p in enumerate(sys.producers)}
     found = []
+    idle = over("cpu_ns", window.threads("engine.background"))
     for w in range(len(sys.workers)):
         mine = window.threads(f"worker.{w}")
         consumers = [reads[i] for i in mine if i in reads]
@@ -223,7 +224,8 @@ def _workers(scenario: Scenario, window: Window) -> list[dict[str, Any]]:
                 "app_cpu_ns": over("cpu_ns", apps),
                 "consumer_cpu_ns": over("cpu_ns", fetching),
                 "producer_cpu_ns": over("cpu_ns", producing),
-                "other_cpu_ns": 0,
+                # What goes on whatever the load, in equal shares: together they are the engine's.
+                "other_cpu_ns": idle * (w + 1) // len(sys.workers) - idle * w // len(sys.workers),
                 "run_wait_ns": over("wait_ns", mine),
                 "wakeups": over("wakeups", mine),
                 "app_wakeups": over("wakeups", apps),

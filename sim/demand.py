@@ -22,7 +22,7 @@ from scenarios.fields import listed
 from scenarios.rules import WITHOUT_BROKER
 from scenarios.schema import ENGINE_FIELDS, UNCHAINED_FIELDS
 from scenarios.spec import Scenario
-from sim import kept, store, sweep
+from sim import kept, store, sweeping
 from sim.costs import Calibration
 
 #: No value above it is tried unless told.
@@ -162,10 +162,10 @@ def demand(
         for value, repeat in asked:
             scenario = at(value)
             costs = choose(scenario)
-            one = sweep.seeded(scenario, repeat)
-            file = root / kept.FOLDER / f"{sweep.identity(one, costs, 'loop')}.json"
-            jobs.append(sweep.Job(one, costs, "loop", file))
-        found = kept.results(sweep.run_job, jobs, _KEYS, processes=processes, fresh=fresh)
+            one = sweeping.seeded(scenario, repeat)
+            file = root / kept.FOLDER / f"{sweeping.identity(one, costs, 'loop')}.json"
+            jobs.append(sweeping.Job(one, costs, "loop", file))
+        found = kept.results(sweeping.run_job, jobs, _KEYS, processes=processes, fresh=fresh)
         probes = []
         for (value, repeat), job, run in zip(asked, jobs, found, strict=True):
             if run["verdict"] == "INVALID":

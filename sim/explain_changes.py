@@ -17,7 +17,7 @@ from analysis.search import TOLERANCE, SearchError
 from analysis.text import number
 from scenarios.metric_names import METRIC_NAMES
 from scenarios.spec import MS_NS, HostSpec, Scenario, Stage
-from sim import kept, sweep
+from sim import kept, sweeping
 from sim.costs import Calibration
 from sim.pipelines import holds_backlog
 from sim.pipelines.pipeline import DEFAULT_HOST
@@ -256,10 +256,10 @@ def effects(
         jobs = []
         for one, costs in configurations:
             for repeat in range(repeats):
-                seeded = sweep.seeded(one, repeat)
-                file = root / kept.FOLDER / f"{sweep.identity(seeded, costs, 'loop')}.json"
-                jobs.append(sweep.Job(seeded, costs, "loop", file))
-        found = kept.results(sweep.run_job, jobs, _KEYS, processes=processes, fresh=fresh, progress=progress)
+                seeded = sweeping.seeded(one, repeat)
+                file = root / kept.FOLDER / f"{sweeping.identity(seeded, costs, 'loop')}.json"
+                jobs.append(sweeping.Job(seeded, costs, "loop", file))
+        found = kept.results(sweeping.run_job, jobs, _KEYS, processes=processes, fresh=fresh, progress=progress)
         groups = [found[i : i + repeats] for i in range(0, len(found), repeats)]
         metric = metric or asked_metric(scenario, groups[0][0]["verdict"], groups[0][0]["metrics"])
         name = resolve(metric, groups[0][0]["metrics"])[0]  # the same clock before and after

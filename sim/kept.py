@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from sim import cores
 Progress = Callable[[int, int], None]
 #: Where finished simulations are kept, in the folder of runs.
 FOLDER = Path(".cache") / "sweep"
-_SOURCES = ("analysis", "control", "scenarios", "sim")
+#: The rooms that a simulation runs.
+ROOMS = ("analysis", "control", "scenarios", "sim")
 
 
 class Job(Protocol):
@@ -31,6 +32,10 @@ class Job(Protocol):
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
+#: As `cores.spread`: (function, jobs, how many at a time) -> (place of the job, result), in the order finished.
+Spread = Callable[[Callable[[Any], Any], Sequence[Any], int | None], Generator[tuple[int, Any], None, None]]
+
+
 def results(
     function: Callable[[AnyJob], dict[str, Any]],
     jobs: Sequence[AnyJob],
@@ -39,6 +44,7 @@ def results(
     processes: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[dict[str, Any]]:
     """The result of each job, in their order: the kept one, else by calling the function, which keeps it.
 
@@ -49,6 +55,7 @@ def results(
         processes: How many; None for as many as there are cores.
         fresh: Simulates anew what is kept.
         progress: Called at the start and after each simulation.
+        spread: Where the work is done; None for processes of this machine.
     """
     found: dict[int, dict[str, Any]] = {}
     if not fresh:
@@ -56,7 +63,7 @@ def results(
     tell = progress or (lambda _done, _total: None)
     tell(len(found), len(jobs))
     missing = [i for i in range(len(jobs)) if i not in found]
-    with closing(cores.spread(function, [jobs[i] for i in missing], processes)) as finished:
+    with closing((spread or cores.spread)(function, [jobs[i] for i in missing], processes)) as finished:
         for place, result in finished:
             found[missing[place]] = result
             tell(len(found), len(jobs))
@@ -76,7 +83,7 @@ def keep(file: Path, result: dict[str, Any]) -> dict[str, Any]:
 
 def identity(*told: Any) -> str:
     """Hash of what a result depends on, each JSON-able, and of the sources of the simulator."""
-    return hashlib.sha256(json.dumps([*told, _sources()], sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([*told, sources()], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def digest(path: str | Path | None) -> str | None:
@@ -85,10 +92,11 @@ def digest(path: str | Path | None) -> str | None:
 
 
 @cache
-def _sources() -> str:
+def sources() -> str:
+    """Hash of the sources of the simulator."""
     root = Path(__file__).resolve().parent.parent
     whole = hashlib.sha256()
-    for room in _SOURCES:
+    for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):
             whole.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()

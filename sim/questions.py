@@ -46,6 +46,7 @@ def explain_command(
         from scenarios.cli import check_writable
         from scenarios.load import load
         from scenarios.spec import S_NS
+        from scenarios.sweeps import keys_of
         from sim import explain, kept, shown, store
         from sim.explain_changes import check_metric
 
@@ -55,7 +56,7 @@ def explain_command(
             check_writable(trace)
         asked = load(scenario, sets or [])
         if asked.sweep:
-            shown.say_all([f"{scenario} sweeps {', '.join(asked.sweep)}: this is its first point"])
+            shown.say_all([f"{scenario} sweeps {', '.join(keys_of(asked.sweep))}: this is its first point"])
         costs = store.choose(asked, calibration)
         traced = None
         if trace is not None:
@@ -102,7 +103,7 @@ def demand_command(
     with reported():
         from scenarios.load import expand, load
         from sim import demand as searching
-        from sim import kept, shown, store
+        from sim import kept, store
 
         searching.check_key(key, load(scenario, sets or []))
         points = expand(scenario, [*(sets or []), f"{key}={least}"])
@@ -126,11 +127,34 @@ def demand_command(
         if as_json:
             print(json.dumps([{**swept, **answer.summary()} for swept, answer in found], ensure_ascii=False))
             return
-        print(shown.trust_line(*(answer.trust for _, answer in found)))
+        _demand_screen(found).show()
         for swept, answer in found:
             print(f"{which(swept)}{_answer(answer)}")
             for line in answer.contradictions:
                 print(f"{which(swept)}not monotone: {line}; a smaller value may do, or a larger one not")
+
+
+def _demand_screen(found: list[tuple[dict[str, Any], Any]]) -> Any:
+    """The first screen of a search for the least that is enough."""
+    from analysis import first_screen
+    from sim import shown
+
+    answers = [answer for _, answer in found]
+    none = sum(answer.value is None for answer in answers)
+    values = sorted(answer.value for answer in answers if answer.value is not None)
+    ends = list(dict.fromkeys(f"{value:,}" for value in (values[0], values[-1]))) if values else ["none"]
+    slo = f"SLO broken at {none} of {len(found)} points, whatever {answers[0].key} was tried"
+    if not none:
+        slo = first_screen.SLO_MET + f" with {answers[0].key} {' to '.join(ends)}"
+    monotone = sum(not answer.contradictions for answer in answers)
+    return first_screen.Screen(
+        (slo,),
+        f"{answers[0].key} {' to '.join(ends)} is the least that is enough" if values else "not enough of it",
+        "the rate that the scenario offers; sim capacity searches the most",
+        first_screen.bottleneck(None),
+        f"{answers[0].repeats} repeats confirm it; monotone at {monotone} of {len(found)} points",
+        shown.trust_line(*(answer.trust for answer in answers)),
+    )
 
 
 def _answer(answer: Any) -> str:

@@ -22,14 +22,14 @@ from analysis.difference import Limit
 from analysis.metrics import resolve
 from analysis.window import in_window
 from scenarios.spec import Scenario
-from sim import kept, store, sweep
+from sim import kept, store, sweeping
 from sim.costs import Calibration
 from sim.kept import Progress
 
 #: Replications made before the first look at how wide an interval is, and at most where none is given.
 FIRST, CAP = 10, 200
 LEVEL = 0.95
-_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup")
+_KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup", "bottleneck")
 _OF_A_SIDE = ("verdict", "metrics")
 
 
@@ -157,11 +157,11 @@ def replicate(
     while True:
         jobs = []
         for repeat in range(len(found), count):
-            one = sweep.seeded(scenario, repeat)
-            file = root / sweep.FOLDER / f"{sweep.identity(one, calibration, backend)}.json"
-            jobs.append(sweep.Job(one, calibration, backend, file))
+            one = sweeping.seeded(scenario, repeat)
+            file = root / sweeping.FOLDER / f"{sweeping.identity(one, calibration, backend)}.json"
+            jobs.append(sweeping.Job(one, calibration, backend, file))
         tell = None if progress is None else _shifted(progress, len(found))
-        found += kept.results(sweep.run_job, jobs, _KEPT, processes=processes, fresh=fresh, progress=tell)
+        found += kept.results(sweeping.run_job, jobs, _KEPT, processes=processes, fresh=fresh, progress=tell)
         result = Replications(scenario, trust, tuple(found), tuple(precision))
         for name, relative, _ in result.reached().values():
             if relative is None and count > 1:
@@ -202,9 +202,9 @@ def pairs(
     other = dataclasses.replace(scenarios[1], workload=dataclasses.replace(scenarios[1].workload, seed=seed))
     jobs = []
     for repeat in range(replications):
-        both = sweep.seeded(scenarios[0], repeat), sweep.seeded(other, repeat)
-        names = [sweep.identity(s, c, backend) for s, c in zip(both, calibrations, strict=True)]
-        file = root / sweep.FOLDER / f"{kept.identity('pair', *names)}.json"
+        both = sweeping.seeded(scenarios[0], repeat), sweeping.seeded(other, repeat)
+        names = [sweeping.identity(s, c, backend) for s, c in zip(both, calibrations, strict=True)]
+        file = root / sweeping.FOLDER / f"{kept.identity('pair', *names)}.json"
         jobs.append(PairJob(both, calibrations, backend, file))
     return kept.results(
         run_pair, jobs, ("seed", "a", "b", "records"), processes=processes, fresh=fresh, progress=progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -74,13 +75,15 @@ def show_replications(found: Replications, *, as_json: bool) -> tuple[list[str],
         extra = {"expect_broken": broken, "slo_broken": bound_broken(scenario.slo, found.metrics)}
         print(json.dumps({**found.summary(), **extra}, ensure_ascii=False))
     else:
+        from analysis import first_screen
         from sim.cli import print_table
         from sim.tables import replications_table
 
         worst = next((r for r in found.results if r["verdict"] == found.verdict), found.results[0])
-        print(f"{found.verdict}{': ' + worst['verdict_reason'] if worst['verdict_reason'] else ''}")
-        for line in (*shown.slo_lines(scenario.slo, found.metrics), shown.trust_line(found.trust), *_said(found)):
-            print(line)
+        interval, *more = _said(found)
+        meta = {**worst, "verdict": found.verdict, "metrics": found.metrics, "backend": "sim", "warmup": None}
+        screen = first_screen.of_run(meta, scenario.slo, shown.trust_line(found.trust))
+        dataclasses.replace(screen, interval=interval, notes=tuple(more)).show()
         print_table(replications_table(found))
     for repeat in found.results:
         if repeat["verdict"] == "INVALID":
@@ -107,13 +110,14 @@ def pair_scenarios(
     """
     from scenarios.errors import ScenarioError
     from scenarios.load import load
+    from scenarios.sweeps import keys_of
     from sim import store
     from sim.replicate import pairs
 
     a, b = load(files[0], list(sets)), load(files[1], [*sets, *sets_b])
     for file, scenario in zip(files, (a, b), strict=True):
         if scenario.sweep:
-            keys = ", ".join(scenario.sweep)
+            keys = ", ".join(keys_of(scenario.sweep))
             raise ScenarioError(str(file), None, None, "sweep", f"two points are compared; pin {keys} by --set")
     costs = store.choose(a, calibration), store.choose(b, calibration)
     found = pairs((a, b), costs, root=out, replications=replications, processes=jobs, fresh=fresh, progress=progress)
@@ -139,7 +143,7 @@ def pairs_command(
     from sim.cli import kept, reported
 
     with reported():
-        from sim.sweep import FOLDER
+        from sim.sweeping import FOLDER
 
         with kept(out / FOLDER) as tell:
             found = pair_scenarios(

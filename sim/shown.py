@@ -8,28 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from analysis.text import number, percent
+from analysis.first_screen import trust_line
+from analysis.text import number
+from scenarios.cli import quiet
 from scenarios.spec import Bound
+
+__all__ = ["Progress", "say_all", "slo_lines", "trust_line"]
 
 #: Without a terminal, at most one line of progress in this time.
 _LINE_EVERY_S = 5.0
-
-
-def trust_line(*trusts: Mapping[str, Any]) -> str:
-    """In one line: the calibration's name, whether it is of this host, what lies outside it, its held-out errors.
-
-    Args:
-        trusts: `calibration` of run.json, of each run that is shown; what is outside is put together.
-    """
-    names = dict.fromkeys(str(t["name"]) for t in trusts)
-    matched = all(t["host_match"] for t in trusts)
-    outside = dict.fromkeys(word for t in trusts for word in t["outside"])
-    errors = dict.fromkeys(_held_out(row) for t in trusts for row in t["held_out"])
-    return (
-        f"calibration {', '.join(names)} ({'this host' if matched else 'of another host'}); "
-        f"outside measured range: {_listed(list(outside))}; "
-        f"held-out errors: {_listed(list(errors), 'none yet')}"
-    )
 
 
 def slo_lines(bounds: Sequence[Bound], metrics: Mapping[str, float | None]) -> list[str]:
@@ -40,18 +27,6 @@ def slo_lines(bounds: Sequence[Bound], metrics: Mapping[str, float | None]) -> l
         return []
     broken = bound_broken(bounds, metrics)
     return [f"SLO broken: {line}" for line in broken] or ["SLO met"]
-
-
-def _held_out(row: Mapping[str, Any]) -> str:
-    band = row.get("utilisation_band")
-    where = f" at utilisation {band}" if band else ""
-    ceiling = f" (noise ceiling {percent(row['ceiling'])})" if row.get("ceiling") is not None else ""
-    return f"{row.get('metric')}{where} {percent(row.get('error'))}{ceiling}"
-
-
-def _listed(words: Sequence[str], nothing: str = "none", at_most: int = 6) -> str:
-    more = f" and {len(words) - at_most} more" if len(words) > at_most else ""
-    return ", ".join(words[:at_most]) + more or nothing
 
 
 class Progress:
@@ -70,6 +45,8 @@ class Progress:
         self._first: float | None = None
 
     def __enter__(self) -> Self:
+        if quiet():
+            return self
         if sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
@@ -94,6 +71,8 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
             return
+        if quiet():
+            return
         now = time.monotonic()
         if self._first is None:
             self._first = done
@@ -113,7 +92,9 @@ class Progress:
 
 
 def say_all(lines: Iterable[str]) -> None:
-    """Lines on stderr."""
+    """Lines on stderr, unless `--quiet`."""
+    if quiet():
+        return
     for line in lines:
         print(line, file=sys.stderr, flush=True)
 

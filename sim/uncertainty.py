@@ -23,7 +23,7 @@ from sim.store import CalibrationError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sim.kept import Progress
+    from sim.kept import Progress, Spread
 
 KEY = "replicates"
 LEVEL = (0.05, 0.95)
@@ -39,18 +39,18 @@ SHOWN = {
     "cpu_us_per_record_engine": "engine CPU us",
     "cpu_us_per_record_broker": "broker CPU us",
 }
-#: Key of `fit`: how much single requests differ in broker and clients, as a coefficient of variation.
+#: Key of `fit`: how much the same work differs from one time to the next, as a coefficient of variation.
 SPREAD = "request_spread"
-#: Threads whose single requests no counter tells apart: the first word of their costs.
-_BLACK_BOXES = ("broker", "producer", "consumer")
+#: Costs whose spread single records' stamps tell (`calibration.residuals`).
+STAMPED = ("worker.score", "worker.decode")
 _TERMS = tuple(f.name for f in dataclasses.fields(CpuCost) if f.name != "residual")
 
 
 def spread(cpu: Mapping[str, CpuCost], variation: float) -> dict[str, CpuCost]:
-    """Costs of broker and clients with a lognormal residual of that coefficient of variation; 0 for none."""
+    """Costs with a lognormal residual of that coefficient of variation, where no stamps tell another; 0 for none."""
     residual = lognormal(variation) if variation > 0 else ()
     return {
-        name: dataclasses.replace(cost, residual=residual) if name.partition(".")[0] in _BLACK_BOXES else cost
+        name: cost if name in STAMPED and cost.residual else dataclasses.replace(cost, residual=residual)
         for name, cost in cpu.items()
     }
 
@@ -121,12 +121,14 @@ def draws(calibration: Calibration, count: int, seed: int) -> list[Calibration]:
         CalibrationError: None is kept, or fewer than asked for.
     """
     there = sets(calibration)
-    if len(there) < count:
-        kept = f"keeps {len(there)} sets of parameters" if there else "keeps no sets of parameters"
+    if not there:
         raise CalibrationError(
-            f"--intervals {count}: calibration {calibration.name} {kept}; fit it again, or ask for fewer"
-            if there
-            else f"--intervals {count}: calibration {calibration.name} {kept}: it was fitted without, or never fitted"
+            f"calibration {calibration.name} keeps no sets of parameters, so its predictions have no intervals; "
+            "python -m calibration fit keeps them with every profile it fits"
+        )
+    if len(there) < count:
+        raise CalibrationError(
+            f"calibration {calibration.name} keeps {len(there)} sets of parameters, {count} are asked for"
         )
     chosen = np.random.default_rng(seed).permutation(len(there))[:count]
     return [dataclasses.replace(there[k], name=f"{calibration.name}#{k}") for k in sorted(chosen)]
@@ -186,17 +188,18 @@ def samples(
     processes: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[list[dict[str, float | None]]]:
     """The metrics of every point by each of `count` sets of parameters; arguments as of `predict`.
 
     Raises:
         CalibrationError: A calibration keeps too few sets.
     """
-    from sim.sweep import sweep
+    from sim.sweeping import sweep
 
     spread_out = [one for calibration in calibrations for one in draws(calibration, count, seed)]
     repeated = [point for point in points for _ in range(count)]
-    found = sweep(repeated, spread_out, root=root, processes=processes, fresh=fresh, progress=progress)
+    found = sweep(repeated, spread_out, root=root, processes=processes, fresh=fresh, progress=progress, spread=spread)
     return [[one.metrics for one in found[at * count : (at + 1) * count]] for at in range(len(points))]
 
 
@@ -210,6 +213,7 @@ def predict(
     processes: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[dict[str, Any]]:
     """The 90 % interval of every metric of every point, by simulating it with `count` sets of parameters.
 
@@ -224,6 +228,7 @@ def predict(
         processes: As of a sweep.
         fresh: As of a sweep.
         progress: As of a sweep.
+        spread: As of a sweep.
 
     Returns:
         Of each point `level`, `sets`, `seed`, and `metrics`: name -> [low, high], or None where a set has no value.
@@ -232,7 +237,15 @@ def predict(
         CalibrationError: A calibration keeps too few sets.
     """
     found = samples(
-        points, calibrations, count, seed=seed, root=root, processes=processes, fresh=fresh, progress=progress
+        points,
+        calibrations,
+        count,
+        seed=seed,
+        root=root,
+        processes=processes,
+        fresh=fresh,
+        progress=progress,
+        spread=spread,
     )
     out = []
     for metrics in found:

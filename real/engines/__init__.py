@@ -19,6 +19,7 @@ ENGINES = {
     "python": "real.engines.python",
     "kafka-streams": "real.engines.kafka_streams",
     "flink": "real.engines.flink",
+    "pekko": "real.engines.pekko",
 }
 ENTRY_POINT_GROUP = "weir.engines"
 

@@ -33,6 +33,10 @@ class Flink(JvmEngine):
         engine = scenario.engine
         if engine.chained:
             return
+        if scenario.model_stream is not None:
+            raise RefusedError("engine.chained", "false; models from a topic need operators that are chained")
+        if scenario.faults:
+            raise RefusedError("faults", "engine flink is killed and started again with chained operators only")
         if engine.buffer_capacity is not None:
             raise RefusedError("engine.buffer_capacity", "Flink has as many records under way as its buffers hold")
         if engine.buffer_timeout_ns % MS_NS:

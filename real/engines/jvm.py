@@ -26,8 +26,9 @@ from real.errors import RefusedError
 from real.fingerprint import java_version
 from real.processes import Process, Supervisor
 from real.settings import RECORD_BYTES, STATISTICS_MS
+from scenarios.model_stream import record_types
 from scenarios.profiles import PROFILES
-from scenarios.spec import MS_NS, Scenario
+from scenarios.spec import MS_NS, ModelStream, Scenario
 
 #: A heap that may grow to a gigabyte, and as much outside of it where an engine asks for no more (`options`); the
 #: garbage collector is the JVM's own choice for this machine.
@@ -40,6 +41,8 @@ _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-Dorg.slf4j.simpl
 #: How long an engine answers trial inputs before the load: its hot paths are compiled then, if not fully.
 WARM_MS = 1_500
 RUNTIMES = ("onnx",)
+#: Formats of models from a topic; the rest is refused by name.
+TOPIC_FORMATS = ("onnx", "pmml")
 #: Models without a file that the Java side knows.
 UNSCORED = ("noop",)
 
@@ -62,6 +65,7 @@ class JvmEngine(Engine):
         super().__init__(kind, "")
         self.folder, self.main, self.software = module, main, ("onnxruntime", "kafka-clients", *software)
         self._lib: Path | None = None
+        self.takes_models = True
 
     def refuse(self, scenario: Scenario) -> None:
         """See `Engine.refuse`."""
@@ -79,7 +83,23 @@ class JvmEngine(Engine):
                 raise RefusedError(f"broker.{key}", f"{value}; the Java client has no such setting")
         if producer.linger_ns % MS_NS:
             raise RefusedError("broker.producer.linger", "the Java client knows whole milliseconds")
+        if scenario.model_stream is not None:
+            self.refuse_models(scenario.model_stream)
         java("engine.kind", self.kind)
+
+    def refuse_models(self, stream: ModelStream) -> None:
+        """Refuses what a stream of models cannot have in this engine.
+
+        Raises:
+            RefusedError: Naming the key.
+        """
+        for i, message in enumerate(stream.messages):
+            key = f"model_stream.messages[{i}]"
+            if message.fault != "unknown-format" and message.format not in TOPIC_FORMATS:
+                known = ", ".join(TOPIC_FORMATS)
+                raise RefusedError(f"{key}.format", f"{message.format}; engine {self.kind} loads {known}")
+            if message.by == "reference" and (message.path or "").startswith("s3:"):
+                raise RefusedError(f"{key}.path", f"{message.path}; engine {self.kind} reads locations of files only")
 
     def refuse_model(self, scenario: Scenario) -> None:
         """See `Engine.refuse_model`: ONNX, in the Java runtime."""
@@ -125,24 +145,21 @@ class JvmEngine(Engine):
 
     def config(self, scenario: Scenario, broker: Broker, topic_in: str, directory: Path) -> Mapping[str, Any]:
         """See `Engine.config`."""
-        asked, seed = scenario.model, scenario.workload.seed
-        scored = model(asked).scored
-        write_trial(directory / "trial.in", scenario)
+        stream = scenario.model_stream
+        commit_ns = scenario.engine.commit_interval_ns
+        if stream is not None and stream.state.kind == "changelog":
+            commit_ns = stream.state.commit_ns  # offsets are committed with the store of models
         return {
             "group": topic_in,
             "format": scenario.workload.payload.format,
-            "runtime": scenario.serving.runtime,
-            "model": str(export(asked, folder(model(asked), directory.parent / "models"), seed)) if scored else "",
+            **(_scored(scenario, directory) if stream is None else _changing(scenario, stream)),
             "common": common(broker.bootstrap),
             "consumer": consumer(scenario),
             "producer": producer(scenario),
-            "commit_interval_ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
+            "commit_interval_ms": max(1, round(commit_ns / MS_NS)),
             "statistics_ms": STATISTICS_MS,
             "state": str(directory / "state"),
             "scratch": str(directory),
-            "trial_inputs": str(directory / "trial.in"),
-            "trial_answers": str(directory / "trial.out"),
-            "warm_ms": WARM_MS,
         }
 
     def start(self, supervisor: Supervisor, name: str, config: Mapping[str, Any]) -> Process:
@@ -158,8 +175,9 @@ class JvmEngine(Engine):
         return ()
 
     def accept(self, scenario: Scenario, directory: Path) -> None:
-        """See `Engine.accept`."""
-        check_answers(directory / "trial.out", scenario, scenario.engine.parallelism)
+        """See `Engine.accept`; of models from a topic there is none yet to answer trial inputs."""
+        if scenario.model_stream is None:
+            check_answers(directory / "trial.out", scenario, scenario.engine.parallelism)
 
     def versions(self) -> Mapping[str, str]:
         """See `Engine.versions`."""
@@ -169,6 +187,34 @@ class JvmEngine(Engine):
             if artifact in self.software:
                 found[f"{artifact} (engine)"] = version
         return found
+
+
+def _scored(scenario: Scenario, directory: Path) -> dict[str, Any]:
+    """The one model, and the inputs of its trial."""
+    asked, seed = scenario.model, scenario.workload.seed
+    scored = model(asked).scored
+    write_trial(directory / "trial.in", scenario)
+    return {
+        "runtime": scenario.serving.runtime,
+        "model": str(export(asked, folder(model(asked), directory.parent / "models"), seed)) if scored else "",
+        "trial_inputs": str(directory / "trial.in"),
+        "trial_answers": str(directory / "trial.out"),
+        "warm_ms": WARM_MS,
+    }
+
+
+def _changing(scenario: Scenario, stream: ModelStream) -> dict[str, Any]:
+    """The stream of models; each worker is told its topics and files."""
+    return {
+        "model_stream": {
+            "delivery": stream.delivery,
+            "store": stream.store,
+            "load": stream.load,
+            "state": stream.state.kind,
+            "restore": stream.restore,
+            "only_type": record_types(scenario)[0],
+        }
+    }
 
 
 def common(bootstrap: str) -> dict[str, Any]:

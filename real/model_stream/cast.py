@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from real import settings
 from real.brokers.base import Broker
+from real.engines import engine
 from real.errors import RefusedError
 from real.model_stream.prepare import Prepared, prepare
 from real.model_stream.state_http import check_address, configured_address
@@ -61,7 +62,12 @@ def refuse(scenario: Scenario) -> None:
     if stream is None:
         return
     workers = scenario.engine.parallelism
-    if stream.instances != workers:
+    shared = engine(scenario.engine.kind).shared
+    if shared and stream.instances != 1:
+        raise RefusedError(
+            "model_stream.instances", f"{stream.instances}; engine {scenario.engine.kind} has all its workers in 1"
+        )
+    if not shared and stream.instances != workers:
         raise RefusedError(
             "model_stream.instances", f"{stream.instances}; the python engine has a process a worker: {workers}"
         )

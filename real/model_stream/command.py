@@ -159,14 +159,28 @@ def model_server_command(
         str, typer.Option(help="Address to tell the state on; beyond loopback with a token only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0: any that is free.")] = 5500,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(help="Metrics meanwhile: prometheus://HOST:PORT, influxdb://HOST:PORT/DATABASE, file:PATH."),
+    ] = None,
+    speculate: Annotated[
+        str | None,
+        typer.Option(
+            help="Score by all models of types TYPE/NAME at once: first, vote, best=TYPE/NAME,... (by trust)."
+        ),
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="Of a decision with --speculate.")] = "100 ms",
 ) -> None:
     """Score a topic's records by the models of another, until it is interrupted."""
     with reported(), tempfile.TemporaryDirectory(prefix="weir-server-") as folder:
         import os
 
         from real.errors import RefusedError
+        from real.model_stream.publish import interval_s
         from real.model_stream.server import Asked, ModelServer
         from real.model_stream.state_http import TOKEN_VARIABLE
+        from real.sinks.influxdb import from_environment
+        from real.speculative import parse_speculation
         from scenarios.cli import check_writable
 
         if restore is Restore.SNAPSHOT and kept is None:
@@ -176,6 +190,9 @@ def model_server_command(
         asked = Asked(
             *(bootstrap, records, models, outputs, group, instance, load.value, restore.value, kept, host, port),
             os.environ.get(TOKEN_VARIABLE) or None,
+            tuple(metrics or from_environment()),
+            None if speculate is None else parse_speculation(speculate),
+            round(interval_s("--timeout", timeout) * 1e9),
         )
         ModelServer(asked, Path(folder)).serve(lambda: False, lambda line: print(line, flush=True))
 

@@ -35,8 +35,10 @@ def show(found: ClusterRun, scenario: ClusterScenario, path: Path, *, as_json: b
     if as_json:
         print(json.dumps({**told, "path": str(path), "expect_broken": broken}, ensure_ascii=False))
     else:
+        from analysis import first_screen
         from analysis.cluster_tables import cluster_table, jobs_table
 
+        first_screen.of_cluster(told, "measured, not predicted; replicas on this host").show()
         _print(cluster_table([told], ("policy", "quota"), str(told["name"])))
         _print(jobs_table(cluster.job_summaries(cluster.job_names(found.meta), found.jobs)))
         for line in _lines(found):

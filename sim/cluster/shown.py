@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sim.cluster.sweep import Point
 
 EXIT_EXPECT = 3
+#: What a simulated cluster rests on.
+TRUST = "no calibration: service times are the scenario's own; how near this is to a real cluster is in docs/policies"
 
 
 def show_run(found: ClusterRun, scenario: ClusterScenario, path: Path | None, *, as_json: bool) -> int:
@@ -28,8 +30,10 @@ def show_run(found: ClusterRun, scenario: ClusterScenario, path: Path | None, *,
         extra = {"path": None if path is None else str(path), "expect_broken": broken}
         print(json.dumps({**told, **extra}, ensure_ascii=False))
     else:
+        from analysis import first_screen
         from analysis.cluster_tables import cluster_table, jobs_table
 
+        first_screen.of_cluster(told, TRUST).show()
         _print(cluster_table([told], ("policy", "quota"), str(told["name"])))
         _print(jobs_table(cluster.job_summaries(cluster.job_names(found.meta), found.jobs)))
         print(
@@ -50,12 +54,14 @@ def show_sweep(points: Sequence[Point], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([point.summary() for point in points], ensure_ascii=False))
     else:
+        from analysis import first_screen
         from analysis.cluster_tables import cluster_table
 
+        rows, seeds = [point.summary() for point in points], max(len(point.runs) for point in points)
+        first_screen.of_clusters([point.swept for point in points], rows, seeds, TRUST).show()
         lead = list(dict.fromkeys(key for point in points for key in point.swept)) or ["policy", "quota"]
-        seeds = max(len(point.runs) for point in points)
         title = points[0].scenario.name + (f", means of {seeds} runs" if seeds > 1 else "")
-        _print(cluster_table([point.summary() for point in points], lead, title))
+        _print(cluster_table(rows, lead, title))
     return _code(broken)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from scenarios import load
 from scenarios.cluster_spec import ClusterScenario
 from sim import kept
-from sim.kept import FOLDER, Progress
+from sim.kept import FOLDER, Progress, Spread
 
 #: The swept key that is averaged over.
 SEED = "workload.seed"
@@ -83,6 +83,7 @@ def sweep(
     processes: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Point]:
     """Simulates every repeat of every point.
 
@@ -92,6 +93,7 @@ def sweep(
         processes: How many; None for as many as there are cores.
         fresh: Simulates anew what is kept.
         progress: Called at the start and after each run.
+        spread: As of a pipeline's sweep.
     """
     rows: dict[str, tuple[dict[str, Any], list[int]]] = {}
     jobs: list[Job] = []
@@ -101,7 +103,7 @@ def sweep(
             one = seeded(scenario, repeat)
             rows.setdefault(repr(rest), (rest, []))[1].append(len(jobs))
             jobs.append(Job(one, root / FOLDER / f"{identity(one)}.json"))
-    found = kept.results(run_job, jobs, _KEPT, processes=processes, fresh=fresh, progress=progress)
+    found = kept.results(run_job, jobs, _KEPT, processes=processes, fresh=fresh, progress=progress, spread=spread)
     return [
         Point(
             rest,

@@ -21,12 +21,13 @@ ENGINES = {
     "python": "sim.pipelines.python",
     "kafka-streams": "sim.pipelines.poll_loop",
     "flink": "sim.pipelines.dataflow",
+    "pekko": "sim.pipelines.poll_loop",
     "spark": "sim.pipelines.micro_batch",
     "ray": "sim.pipelines.actors",
     "standalone": "sim.pipelines.brokerless",
     "graph": "sim.pipelines.graph",
 }
-CHANGING = "the simulator has it for poll loops only: python, kafka-streams, flink with chained operators"
+CHANGING = "the simulator has it for poll loops only: python, kafka-streams, pekko, flink with chained operators"
 ENTRY_POINT_GROUP = "weir.engines"
 
 

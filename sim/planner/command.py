@@ -101,8 +101,12 @@ def show(found: dict[str, Any], lead: str = "") -> None:
     from sim.planner import shown
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for at, line in enumerate(shown.lines(found)):
-        print(f"{lead if at == 0 else ''}{line}")
+    if lead:
+        print(lead)
+    first, *more = shown.lines(found)
+    shown.screen(found, first).show()
+    for line in more:
+        print(line)
     if found["cost_per_h"] is None:
         return
     console.print(shown.plan_table(found))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from analysis.first_screen import Screen, bottleneck
 from analysis.text import number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _MOST_DECISIONS = 20
+
+
+#: What a plan rests on.
+TRUST = "the menu's own batch times and prices; real hardware checks them (sim plan --pipeline, real run)"
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -39,6 +44,27 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{found['joined']} traces that an earlier plan failed were planned for too"
     if not found["reference_equal"]:
         yield "WARNING: SimPy gives some record another latency"
+
+
+def screen(found: Mapping[str, Any], verdict: str) -> Screen:
+    """The first screen of a plan: the objective, on arrivals it was not planned for, is the SLO."""
+    if found["cost_per_h"] is None:
+        return Screen(
+            ("SLO broken: no configuration is known that meets it",), verdict, "none", bottleneck(None), "none", TRUST
+        )
+    asked = f"p{found['percentile']:g} {number(found['latency_ms'])} ms at worst, {found['slo_ms']:g} ms asked"
+    tried = found["validation"]
+    met = found["latency_ms"] is not None and found["latency_ms"] <= found["slo_ms"]
+    name, busiest = max(found["models"].items(), key=lambda each: float(each[1]["utilisation"]))
+    interval = f"{len(tried)} traces that it was not planned for, the worst counts" if tried else "none: planned on one"
+    return Screen(
+        (f"SLO met: {asked}" if met else f"SLO broken: {asked}",),
+        verdict,
+        "the load it is planned for, at the cost below",
+        bottleneck({"name": f"model {name}", "utilisation": busiest["utilisation"]}),
+        interval,
+        TRUST,
+    )
 
 
 def plan_table(found: Mapping[str, Any]) -> Table:

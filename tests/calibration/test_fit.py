@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from analysis.runs import write_run
+from analysis.variations import variations
 from calibration.fit import fit_profile
 from calibration.profiles import ProfileError, read_profile
-from real.profile import variations
 from scenarios.load import load, resolved
 from scenarios.spec import S_NS, Scenario
 from sim.costs import Calibration, CpuCost, HostCosts, Latency, Value

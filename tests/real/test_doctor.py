@@ -14,6 +14,8 @@ from real import doctor, host
 from real.processes import Supervisor
 from tests.real.conftest import ROOT
 
+pytestmark = pytest.mark.measures
+
 
 def write(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():

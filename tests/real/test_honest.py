@@ -24,6 +24,8 @@ from real.profiler.noise import percentile_interval
 from real.profiler.open_loop import open_loop
 from real.profiler.wire import REQUEST, Link, answer, connect, listen
 
+pytestmark = pytest.mark.measures
+
 Floats = npt.NDArray[np.float64]
 
 #: A stall each two seconds, the first half a second after the first request.

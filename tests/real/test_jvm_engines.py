@@ -29,10 +29,13 @@ Sets = tuple[str, ...]
 
 STREAMS: Sets = ("engine.kind=kafka-streams", "engine.parallelism=2")
 FLINK: Sets = ("engine.kind=flink", "engine.parallelism=2")
+PEKKO: Sets = ("engine.kind=pekko", "engine.parallelism=2")
+ALONE: Sets = ("engine.kind=pekko", "engine.parallelism=1")
 UNCHAINED: Sets = (*FLINK, "engine.chained=false", "engine.buffer_timeout=20 ms")
 #: What runs in the JVM: the engine's own main class, and a jar of the engine itself whose version a run tells.
-MAIN = {STREAMS: "weir.streams.Main", FLINK: "weir.flink.Main"}
+MAIN = {STREAMS: "weir.streams.Main", FLINK: "weir.flink.Main", PEKKO: "weir.pekko.Main"}
 SOFTWARE = {STREAMS: "kafka-streams", FLINK: "flink-streaming-java", UNCHAINED: "flink-streaming-java"}
+SOFTWARE |= dict.fromkeys((PEKKO, ALONE), "pekko-stream_2.13")
 
 
 def outputs(session: Session, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[int, bytes]]:
@@ -80,7 +83,11 @@ def committed(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[dict[in
     return found
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK, UNCHAINED], ids=["kafka-streams", "flink", "flink-unchained"])
+@pytest.mark.parametrize(
+    "sets",
+    [STREAMS, FLINK, UNCHAINED, PEKKO, ALONE],
+    ids=["kafka-streams", "flink", "flink-unchained", "pekko", "pekko-alone"],
+)
 def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
     make: Make, kafka: Session, monkeypatch: pytest.MonkeyPatch, sets: Sets
 ) -> None:
@@ -94,7 +101,7 @@ def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
         assert (records[["worker", "batch", *columns]] >= 0).all().all()
     assert sum(positions[0].values()) == 1200
     partitions = records.groupby("worker")["partition"].nunique().to_dict()
-    assert partitions == ({0: 2, 1: 2} if chained else {0: 4, 1: 4})
+    assert partitions == ({0: 4} if sets is ALONE else {0: 2, 1: 2} if chained else {0: 4, 1: 4})
     assert f"{SOFTWARE[sets]} (engine)" in meta["versions"]
     counters = meta["counters"]
     begun = records["score_begin"].between(1e9, 1e9 + counters["window_ns"]).sum()  # edges are read a little late
@@ -116,7 +123,7 @@ def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
         assert np.abs(output.prediction[0] - expected[i]).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK], ids=["kafka-streams", "flink"])
+@pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])
 def test_a_binary_backlog_waits_for_the_start_and_stubs_are_bad(make: Make, kafka: Session, sets: Sets) -> None:
     load = ("workload.backlog.records=3000", "workload.arrival.rate=0 /s", "workload.payload.format=binary")
     found = read_run(kafka.run(make(*sets, *load), poison=[5, 2999]))
@@ -128,7 +135,7 @@ def test_a_binary_backlog_waits_for_the_start_and_stubs_are_bad(make: Make, kafk
     assert (records["fetched"] > 0).all()
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK], ids=["kafka-streams", "flink"])
+@pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])
 def test_what_is_left_after_the_drain_is_in_flight(make: Make, kafka: Session, sets: Sets) -> None:
     load = ("workload.backlog.records=30000", "workload.arrival.rate=0 /s", "workload.drain=0 s")
     meta = read_run(kafka.run(make(*sets, *load, "workload.warmup=0 s", "workload.duration=0.5 s"))).meta
@@ -146,7 +153,7 @@ def started_with(harness: Callable[..., Harness], sets: Sets) -> Harness:
     return started
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK], ids=["kafka-streams", "flink"])
+@pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])
 def test_a_killed_jvm_ends_the_run(harness: Callable[..., Harness], sets: Sets) -> None:
     started = started_with(harness, sets)
     until_acknowledged(started)
@@ -163,7 +170,7 @@ def test_a_killed_jvm_ends_the_run(harness: Callable[..., Harness], sets: Sets) 
     assert list(started.temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK], ids=["kafka-streams", "flink"])
+@pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])
 def test_a_killed_harness_leaves_no_jvm(harness: Callable[..., Harness], sets: Sets) -> None:
     started = started_with(harness, sets)
     family = started.family()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.real.streams import Keeping, agrees, ran, scenario
 
+pytestmark = pytest.mark.measures
+
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeping]:

@@ -23,7 +23,7 @@ from real.model_stream.recount import read_topic
 from scenarios.load import load
 from tests.real.streams import Keeping, agrees, onnx_model, ran, scenario
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.measures]
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 324_000
 

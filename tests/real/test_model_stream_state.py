@@ -318,7 +318,6 @@ def test_roots_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     ("sets", "key"),
     [
         (["engine.parallelism=2"], r"model_stream\.instances"),
-        (["engine.kind=flink"], "model_stream"),
         (["workload.points=2"], r"workload\.points"),
         (["faults=[{at: 1 s, target: broker}]"], r"faults\[0\]\.target"),
         (["faults=[{at: 1 s, target: generator-0}]"], r"faults\[0\]\.target"),
@@ -326,9 +325,8 @@ def test_roots_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_what_a_stream_of_models_cannot_have_for_real_is_refused(tmp_path: Path, sets: list[str], key: str) -> None:
     messages = ("name: a, path: sum.onnx, type: wine",)
-    flink = ["broker.client=kafka-java-3"] if "engine.kind=flink" in sets else []
     with pytest.raises(RefusedError, match=key):
-        refuse_elsewhere(scenario(tmp_path, messages, sets=[*sets, *flink]))
+        refuse_elsewhere(scenario(tmp_path, messages, sets=sets))
 
 
 def test_a_state_that_all_could_reach_is_refused_before_the_run(

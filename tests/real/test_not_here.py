@@ -27,7 +27,7 @@ def test_an_engine_that_only_the_simulator_has(kind: str) -> None:
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        (Scenario(serving=Serving("external")), "serving.kind: external; real has no server yet"),
+        (Scenario(serving=Serving("external"), engine=Engine("flink")), "serving.kind: external;"),
         (
             Scenario(broker=Broker(client_profile="kafka-java-3")),
             "broker.client: kafka-java-3; real's clients of engine python are",
@@ -40,11 +40,12 @@ def test_a_server_or_a_client_that_is_not_here(scenario: Scenario, message: str)
     refuse_elsewhere(Scenario())
 
 
-def test_a_profile_of_an_engine_whose_workers_share_a_process() -> None:
+def test_a_profile_is_refused_before_anything_is_measured() -> None:
     command = [sys.executable, "-m", "real", "profile", "scenarios/profile/quick.yaml", "--set", "engine.kind=flink"]
+    command += ["--broker", "mock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: engine.kind: flink; a profile needs an engine of one process a worker\n"
+    assert done.stderr == "error: broker.kind: mock; engine flink needs a real broker\n"
 
 
 def test_the_command_line_exits_2() -> None:

@@ -29,6 +29,8 @@ from scenarios.load import load_any
 from tests.real.conftest import Harness
 from tests.real.test_supervision import gone
 
+pytestmark = pytest.mark.measures
+
 ROOT = Path(__file__).resolve().parents[2]
 STEP = """
 name: small-step

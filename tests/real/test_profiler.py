@@ -32,6 +32,8 @@ from scenarios.spec import Model
 from tests.real.conftest import ROOT
 from tests.real.test_supervision import gone, zombie
 
+pytestmark = pytest.mark.measures
+
 HERE = tuple(sorted(os.sched_getaffinity(0)))
 FLOOR = Floor(400.0, 600.0, 1e5, 1e6, 5e4, 5_000.0, 1e6)
 #: As shares of the sleep model's own time, wake-ups on a loaded machine count for less.

@@ -12,6 +12,8 @@ from real.run import run
 from tests.real.checks import sound
 from tests.real.conftest import Make
 
+pytestmark = pytest.mark.measures
+
 
 def test_a_paced_run_is_whole(make: Make, runs_dir: Path) -> None:
     found = sound(run(make(), out=runs_dir), sent=600)

@@ -35,6 +35,8 @@ from real.servers.protocols.connection import Connection
 from scenarios.spec import MS_NS, Model
 from tests.real.server_load import Pipelined
 
+pytestmark = pytest.mark.measures
+
 FFNN = Model("ffnn")
 PROTOCOLS = ("oip-http", "oip-grpc")
 

@@ -25,6 +25,8 @@ from scenarios.spec import MS_NS
 from tests.real.checks import ordered, sound
 from tests.real.conftest import Make
 
+pytestmark = pytest.mark.measures
+
 EXTERNAL = "serving.kind=external"
 ASYNC = (EXTERNAL, "serving.client.mode=async")
 

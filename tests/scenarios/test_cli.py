@@ -15,6 +15,7 @@ from scenarios.cli import reported
 from scenarios.cluster_schema import ClusterFile
 from scenarios.defaults import defaults_yaml
 from scenarios.errors import ScenarioError
+from scenarios.json_schema import json_schema
 from scenarios.load import load, load_any
 from scenarios.schema import dotted_keys
 
@@ -45,6 +46,20 @@ def test_schema_and_defaults_are_printed() -> None:
     assert (defaults.returncode, defaults.stdout) == (0, defaults_yaml())
     clusters = run("defaults", "--cluster")
     assert (clusters.returncode, clusters.stdout) == (0, defaults_yaml(cluster=True))
+
+
+def test_the_schema_says_what_may_be_zipped() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="to hold files against the schema: pip install jsonschema")
+    schema = json_schema()
+
+    def fits(sweep: Any) -> bool:
+        return bool(jsonschema.Draft202012Validator(schema).is_valid({"sweep": sweep}))
+
+    group = {"engine.parallelism": [1, 2], "broker.partitions": [4, 8]}
+    assert fits({"zip": group, "workload.points": [1, 8], "repeats": 3})
+    assert fits({"zip": [group, {"workload.points": [1, 8]}, {"hosts.box.cores": [1]}]})
+    zips: list[Any] = [[1], {"engine.paralelism": [1]}, {"repeats": 3}, []]
+    assert not any(fits({"zip": wrong}) for wrong in zips)
 
 
 def uncommented(text: str) -> str:

@@ -201,6 +201,39 @@ CASES = {
         (3, 23, "sweep.model[1]"),
         "workload.payload.pad: pad sets the size",
     ),
+    "zipped lists of unequal length": (
+        SENT + "sweep:\n  zip:\n    engine.parallelism: [1, 2, 4]\n    broker.partitions: [4, 8]\n",
+        (5, 24, "sweep.zip.broker.partitions"),
+        "must be of one length: engine.parallelism has 3, broker.partitions has 2",
+    ),
+    "bad value in a zip": (
+        SENT + "sweep: {zip: [{workload.points: [1, 2]}, {engine.parallelism: [1, 2], broker.partitions: [4, 0]}]}\n",
+        (2, 94, "sweep.zip[1].broker.partitions[1]"),
+        "must be at least 1",
+    ),
+    "zip into an impossible combination": (
+        SENT + "model: noop\nsweep: {zip: {model: [noop, ffnn], workload.payload.pad: [1 KiB, 2 KiB]}}\n",
+        (3, 66, "sweep.zip.workload.payload.pad[1]"),
+        "pad sets the size",
+    ),
+    "zip of an unknown key": (
+        SENT + "sweep: {zip: {engine.paralelism: [4]}}\n",
+        (2, 15, "sweep.zip.engine.paralelism"),
+        "did you mean 'engine.parallelism'?",
+    ),
+    "zip of no list": (SENT + "sweep: {zip: {model: noop}}\n", (2, 22, "sweep.zip.model"), "must be a list of values"),
+    "zip of nothing": (SENT + "sweep: {zip: {}}\n", (2, 14, "sweep.zip"), "dotted keys to lists of one length"),
+    "zip of words": (SENT + "sweep: {zip: [a, {model: [noop]}]}\n", (2, 14, "sweep.zip"), "lists of one length"),
+    "swept and zipped": (
+        SENT + "sweep: {zip: {model: [noop]}, model: [noop]}\n",
+        (2, 31, "sweep.model"),
+        "is swept twice (also sweep.zip.model)",
+    ),
+    "repeats in a zip": (
+        SENT + "sweep: {zip: {model: [noop], repeats: 3}}\n",
+        (2, 30, "sweep.zip.repeats"),
+        "stands beside zip, not in it",
+    ),
     "sweep repeats": (SENT + "sweep: {repeats: 0}\n", (2, 18, "sweep.repeats"), "must be at least 1"),
     "sweep that is none": (SENT + "sweep: 3\n", (2, 8, "sweep"), "must map dotted keys to lists"),
     "too many points": (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scenarios.load import expand, load
+from scenarios.errors import ScenarioError
+from scenarios.load import expand, from_resolved, load, resolved
 from scenarios.profiles import PROFILES
 from scenarios.spec import MS_NS, S_NS, Bound, Broker, Hosts, HostSpec, Scenario, Workload
+from scenarios.sweeps import keys_of
 
 SENT = "workload: {arrival: {rate: 5 /s}}\n"
 
@@ -172,6 +175,63 @@ def test_the_grid_goes_as_written_with_the_last_key_fastest(tmp_path: Path) -> N
 
 def test_a_key_that_only_the_sweep_sets_takes_its_first_value(tmp_path: Path) -> None:
     assert read(tmp_path, "sweep: {workload.arrival.rate: [6 /s, 7 /s]}\n").workload.arrival.rate_per_s == 6.0
+
+
+ZIPPED = (
+    SENT + "sweep: {zip: {engine.parallelism: [1, 2, 4], broker.partitions: [4, 8, 16]}, "
+    "workload.points: [1, 8], repeats: 3}\n"
+)
+
+
+def settings(points: list[tuple[dict[str, Any], Any]]) -> list[tuple[int, int, int]]:
+    return [(s.engine.parallelism, s.broker.partitions, s.workload.points) for _, s in points]
+
+
+def test_zipped_keys_change_together(tmp_path: Path) -> None:
+    path = write(tmp_path, ZIPPED)
+    points = expand(path)
+    assert settings(points) == [(1, 4, 1), (1, 4, 8), (2, 8, 1), (2, 8, 8), (4, 16, 1), (4, 16, 8)]
+    assert points[2][0] == {"engine.parallelism": 2, "broker.partitions": 8, "workload.points": 1}
+    assert list(points[2][0]) == ["engine.parallelism", "broker.partitions", "workload.points"]
+    assert all(s.sweep == {} and s.repeats == 3 for _, s in points)
+    whole = load(path)
+    assert (whole.engine.parallelism, whole.repeats) == (1, 3)
+    assert keys_of(whole.sweep) == list(points[0][0])
+    again = from_resolved(json.loads(json.dumps(resolved(whole))))
+    assert again == whole
+    assert list(again.sweep) == list(whole.sweep) == ["zip", "workload.points"]
+
+
+def test_several_groups_are_an_axis_each_where_zip_stands(tmp_path: Path) -> None:
+    text = (
+        "sweep:\n  workload.points: [1, 8]\n  zip:\n    - {engine.parallelism: [1, 2]}\n"
+        "    - {broker.partitions: [4, 8], workload.seed: [5, 6]}\n"
+    )
+    points = expand(write(tmp_path, SENT + text))
+    assert settings(points) == [(n, p, k) for k in (1, 8) for n in (1, 2) for p in (4, 8)]
+    assert [s.workload.seed for _, s in points] == [5, 6] * 4
+
+
+def test_zipped_values_need_to_fit_only_together(tmp_path: Path) -> None:
+    text = "sweep: {zip: {model: [noop, ffnn], workload.payload.pad: [1 KiB, 0 B]}}\n"
+    points = expand(write(tmp_path, SENT + text))
+    assert [(s.model.name, s.workload.payload.pad_bytes) for _, s in points] == [("noop", 1024), ("ffnn", 0)]
+    with pytest.raises(ScenarioError, match="pad sets the size"):
+        expand(write(tmp_path, SENT + text.replace("{zip: {", "{").replace("}}", "}")))
+
+
+def test_a_set_pins_a_zipped_key_or_changes_its_list(tmp_path: Path) -> None:
+    path = write(tmp_path, ZIPPED)
+    assert settings(expand(path, ["engine.parallelism=8"]))[::2] == [(8, 4, 1), (8, 8, 1), (8, 16, 1)]
+    both = ["engine.parallelism=8", "broker.partitions=32"]
+    assert settings(expand(path, both)) == [(8, 32, 1), (8, 32, 8)]
+    assert load(path, both).sweep == {"workload.points": [1, 8]}
+    assert len(expand(path, ["sweep.zip=null"])) == 2
+    assert len(expand(path, ["sweep.zip.broker.partitions=[4, 8, 12]", "workload.points=1"])) == 3
+    with pytest.raises(ScenarioError, match=r"^--set: sweep.zip.broker.partitions: lists that are zipped"):
+        expand(path, ["sweep.zip.broker.partitions=[4]"])
+    one, two = "[{engine.parallelism: [1, 2]}, {broker.partitions: [4, 8]}]", "engine.parallelism=3"
+    assert len(expand(write(tmp_path, SENT + f"sweep: {{zip: {one}}}\n"), [two])) == 2
 
 
 def test_a_set_pins_a_swept_key(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from analysis.columns import OUTCOMES
 from analysis.runs import find_runs, read_run
-from sim import costs, shown, sweep
+from sim import costs, shown, sweeping
 from sim.__main__ import app
 from sim.warm import small_calibration
 
@@ -86,10 +86,10 @@ def test_the_first_lines_of_a_run_are_verdict_slo_and_trust(scenario: Path, cali
     slo = "slo.latency_p99=1 s"
     result = sim("run", scenario, "--set", slo, "--calibration", calibration, "--no-write", "-o", runs_dir)
     lines = ok(result).splitlines()
-    assert lines[:2] == ["STABLE", "SLO met"]
-    assert lines[2].startswith("calibration warm (of another host); outside measured range: ")
-    assert lines[2].endswith("held-out errors: none yet")
-    assert "throughput /s" in "\n".join(lines[3:])
+    assert (lines[0], lines[1].split()) == ("SLO met", ["verdict", "STABLE"])
+    assert lines[5].startswith("trust        calibration warm (of another host); outside measured range: ")
+    assert lines[5].endswith("held-out errors: none yet")
+    assert "throughput /s" in "\n".join(lines[6:])
     assert list(runs_dir.iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_an_invalid_run_exits_1(scenario: Path, calibration: Path) -> None:
     nothing = ("--set", "workload.arrival.rate=0.000001 /s", "--calibration", calibration)
     result = sim("run", scenario, *nothing, "--no-write")
     assert result.exit_code == 1, result.output
-    assert result.stdout.startswith("INVALID: no record was sent")
+    assert result.stdout.splitlines()[1] == "verdict      INVALID: no record was sent"
 
 
 def test_a_wrong_scenario_exits_2_and_says_where(tmp_path: Path, calibration: Path) -> None:
@@ -169,7 +169,7 @@ def test_sweep_json_is_a_list_of_points(swept: Path, calibration: Path, tmp_path
         low, middle, high = (point[key]["throughput_per_s"] for key in ("metrics_lo", "metrics", "metrics_hi"))
         assert low < middle < high
     table = ok(sim(*asked))
-    assert table.startswith("calibration warm")
+    assert "trust        calibration warm" in table
     assert "medians of 2 repeats" in table
     assert "STABLE" in table
 
@@ -244,7 +244,7 @@ def test_an_interrupted_sweep_exits_130_and_says_how_to_go_on(
     repeats = 400
     command = [sys.executable, "-m", "sim", "sweep", str(swept), "--set", f"sweep.repeats={repeats}"]
     command += ["--calibration", str(calibration), "--out", str(tmp_path), "--jobs", "2"]
-    kept = tmp_path / sweep.FOLDER
+    kept = tmp_path / sweeping.FOLDER
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

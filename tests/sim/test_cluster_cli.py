@@ -153,7 +153,8 @@ def test_the_same_seeds_give_the_same_run(scenario: Path) -> None:
 def test_a_table_says_the_cluster_first_and_then_each_job(scenario: Path, runs_dir: Path) -> None:
     lines = ok(sim("run", scenario, "-o", runs_dir)).splitlines()
     text = "\n".join(lines)
-    assert lines[0].strip() == "small"
+    assert (lines[0][:12], lines[1][:24]) == ("SLO broken: ", "verdict      policy aiad")
+    assert lines[6].strip() == "small"
     assert (
         text.index("cluster violation rate") < text.index("job-0") < text.index("job-2") < text.index("6,000 requests")
     )
@@ -205,8 +206,10 @@ def test_a_sweep_is_a_list_of_means_over_seeds(swept: Path, scenario: Path, tmp_
     for name in NAMES:
         assert found[0][name] == pytest.approx((one[0][name] + one[1][name]) / 2)
         assert found[0]["sd"][name] == pytest.approx(abs(one[0][name] - one[1][name]) / 2**0.5)
-    table = ok(sim("sweep", swept, "-o", tmp_path / "a"))
-    assert "means of 2 runs" in table
+    told = ok(sim("sweep", swept, "-o", tmp_path / "a"))
+    assert told.startswith("SLO broken at 2 of 2 points\nverdict      the least utility is lost at policy fairshare")
+    table = told[told.index("┏") :]
+    assert "means of 2 runs" in told
     assert table.index("aiad") < table.index("fairshare")
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from analysis.search import SearchError
 from scenarios.load import load
-from sim import costs, demand, sweep
+from sim import costs, demand, sweeping
 from sim.__main__ import app
 from sim.demand import Probe
 from sim.warm import small_calibration
@@ -104,10 +104,10 @@ def test_demand_for_scoring_tasks_is_what_their_load_needs(words: list[str], mon
     assert [p["met"] for p in said["probes"] if p["value"] < 3] == [False, False]
 
     # What was simulated is kept: the same search makes no run.
-    def never(_job: sweep.Job) -> dict[str, Any]:
+    def never(_job: sweeping.Job) -> dict[str, Any]:
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr(sweep, "run_job", never)
+    monkeypatch.setattr(sweeping, "run_job", never)
     assert sim(*asked).stdout == first.stdout
 
 
@@ -153,9 +153,10 @@ def test_each_point_of_a_sweep_has_its_own_demand(words: list[str]) -> None:
     result = sim("demand", *words, "--for", "engine.parallelism", "--repeats", "1")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[1].startswith("workload.arrival.rate 400 /s: engine.parallelism 1 (confirmed")
-    assert lines[2].startswith("workload.arrival.rate 800 /s: engine.parallelism 2 (confirmed")
-    assert lines[2].endswith("monotone on 4 probes: yes")
+    assert lines[0] == "SLO met with engine.parallelism 1 to 2"
+    assert lines[6].startswith("workload.arrival.rate 400 /s: engine.parallelism 1 (confirmed")
+    assert lines[7].startswith("workload.arrival.rate 800 /s: engine.parallelism 2 (confirmed")
+    assert lines[7].endswith("monotone on 4 probes: yes")
 
 
 def test_what_is_no_resource_is_refused(words: list[str]) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from analysis import stats
 from analysis.difference import REAL, Limit, judge, replicated
 from scenarios.spec import MS_NS, S_NS, Arrival, Broker, Engine, ProducerSettings, Scenario, Workload
-from sim import cores, costs, replicate, sweep
+from sim import cores, costs, replicate, sweeping
 from sim.__main__ import app
 from sim.costs import Calibration, CpuCost
 from sim.run import simulate
@@ -63,7 +63,7 @@ def seeds(scenario: Scenario, calibration: Calibration, metric: str, first: int,
 def test_they_are_the_repeats_of_a_sweep(tmp_path: Path, calibration: Calibration) -> None:
     told: list[tuple[int, int]] = []
     found = replicate.replicate(BASE, calibration, root=tmp_path, replications=4, processes=1)
-    (point,) = sweep.sweep(
+    (point,) = sweeping.sweep(
         [({}, dataclasses.replace(BASE, repeats=4))],
         [calibration],
         root=tmp_path,
@@ -248,7 +248,8 @@ def test_run_with_replications(files: tuple[Path, Path], tmp_path: Path) -> None
     words = ("run", files[0], "--calibration", files[1], "--out", tmp_path / "runs", "--jobs", 1)
     done = sim(*words, "--replications", 3)
     assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines()[0] == "STABLE"
+    assert done.stdout.splitlines()[1] == "verdict      STABLE"
+    assert done.stdout.splitlines()[4].startswith("interval     3 replications, seeds 1 to 3")
     assert "3 replications, seeds 1 to 3" in done.stdout
     assert "warm-up cut (auto)" in done.stdout
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [".cache"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -13,9 +15,9 @@ from typing import Any
 import pytest
 
 from scenarios.spec import S_NS, Arrival, Bound, Broker, Engine, Scenario, Workload
-from sim import cores, sweep
-from sim.costs import Calibration
-from sim.sweep import Point
+from sim import cores, sweeping
+from sim.costs import Calibration, write
+from sim.sweeping import Point
 from sim.warm import small_calibration
 
 BASE = Scenario(
@@ -36,7 +38,7 @@ def costs() -> Calibration:
 
 def run(root: Path, costs: Calibration, **settings: Any) -> list[Point]:
     settings = {"processes": 1, **settings}
-    return sweep.sweep(POINTS, [costs] * len(POINTS), root=root, **settings)
+    return sweeping.sweep(POINTS, [costs] * len(POINTS), root=root, **settings)
 
 
 def test_the_same_on_one_process_or_two(tmp_path: Path, costs: Calibration) -> None:
@@ -51,7 +53,7 @@ def test_the_same_on_one_process_or_two(tmp_path: Path, costs: Calibration) -> N
 def test_repeats_have_the_next_seeds_and_pair_between_points(tmp_path: Path, costs: Calibration) -> None:
     points = run(tmp_path, costs)
     shifted = dataclasses.replace(BASE, workload=dataclasses.replace(BASE.workload, seed=4), repeats=1)
-    (alone,) = sweep.sweep([({}, shifted)], [costs], root=tmp_path / "other", processes=1)
+    (alone,) = sweeping.sweep([({}, shifted)], [costs], root=tmp_path / "other", processes=1)
     assert alone.repeats[0] == points[0].repeats[1]
     sent = [[r["accounting"]["sent"] for r in p.repeats] for p in points]
     assert sent[0] == sent[1] == sent[2]  # the same arrivals at each point
@@ -73,7 +75,7 @@ def test_what_is_kept_is_not_simulated_again(
     told: list[tuple[int, int]] = []
     assert run(tmp_path, costs, progress=lambda done, total: told.append((done, total))) == first
     assert told == [(6, 6)]
-    kept = sorted((tmp_path / sweep.FOLDER).iterdir())
+    kept = sorted((tmp_path / sweeping.FOLDER).iterdir())
     kept[0].unlink()
     kept[1].write_text("{")
     kept[2].write_text("[]")
@@ -97,7 +99,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path, costs: Calibr
 
 def test_identity_is_all_that_a_result_depends_on(tmp_path: Path, costs: Calibration) -> None:
     def name(scenario: Scenario, calibration: Calibration = costs, backend: str = "loop") -> str:
-        return sweep.identity(scenario, calibration, backend)
+        return sweeping.identity(scenario, calibration, backend)
 
     workload = BASE.workload
     same = dataclasses.replace(
@@ -173,3 +175,33 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_the_same_bytes_whatever_the_process_the_hash_seed_and_the_workers(tmp_path: Path, costs: Calibration) -> None:
+    """Four commands of processes of their own: what they print and what they keep is one and the same."""
+    write(costs, tmp_path / "small.json")
+    (tmp_path / "swept.yaml").write_text(
+        "workload: {arrival: {kind: poisson, rate: 400 /s}, warmup: 0 s, duration: 2 s, drain: 1 s}\n"
+        "sweep: {zip: {engine.parallelism: [1, 2], broker.partitions: [4, 8]}, workload.points: [1, 8], repeats: 2}\n"
+    )
+
+    def command(out: str, hash_seed: str, jobs: int) -> tuple[bytes, dict[str, bytes]]:
+        files = ["-m", "sim", "sweep", str(tmp_path / "swept.yaml"), "--calibration", str(tmp_path / "small.json")]
+        done = subprocess.run(
+            [sys.executable, *files, "--json", "--jobs", str(jobs), "-o", str(tmp_path / out)],
+            cwd=Path(__file__).resolve().parents[2],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr
+        folder = tmp_path / out / sweeping.FOLDER
+        return done.stdout, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    whole = command("one", "0", 1)
+    assert len(whole[1]) == 8
+    assert command("two", "1", 2) == whole
+    for name in sorted(whole[1])[::2]:  # as if it had been cut
+        (tmp_path / "two" / sweeping.FOLDER / name).unlink()
+    assert command("two", "4242", 2) == whole
+    (tmp_path / "two" / sweeping.FOLDER / min(whole[1])).unlink()
+    assert command("two", "random", 1) == whole

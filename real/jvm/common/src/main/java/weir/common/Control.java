@@ -116,6 +116,16 @@ public final class Control {
         return (T) value;
     }
 
+    /** Whether the configuration has that, and it is true. */
+    public boolean flag(String name) {
+        return Boolean.TRUE.equals(config.get(name));
+    }
+
+    /** Whether the configuration has that. */
+    public boolean knows(String name) {
+        return config.get(name) != null;
+    }
+
     /** A number of the configuration. */
     public int number(String name) {
         return Math.toIntExact(this.<Long>get(name));

@@ -3,6 +3,9 @@ package weir.common;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
+import weir.models.Served;
+import weir.models.Serving;
 
 /**
  * One scoring task: its model, counters, side file and threads.
@@ -17,21 +20,31 @@ public final class Worker {
     private final int index;
     private final Side side;
     private final Codec codec;
-    private final Scorer scorer;
+    private final Scorer scorer; // null where models come from a topic
+    private final Serving models; // null where they do not
     private final Requests requests = new Requests();
     private long mark;
     private int told;
+    private final AtomicLong outstanding = new AtomicLong();
     private volatile long app;
     private volatile long client;
     private volatile long fetching;
 
-    /** Loads the model. */
+    /** Loads the model, or begins to receive models. */
+    @SuppressWarnings("unchecked")
     public Worker(Control control, Map<String, Object> own) throws Exception {
         this.control = control;
         index = Math.toIntExact((Long) own.get("index"));
-        side = new Side((String) own.get("slots"), (String) own.get("rows"));
+        side = new Side((String) own.get("slots"), (String) own.get("rows"), control.flag("restarted"));
         codec = Codec.of(control.get("format"));
-        scorer = Scorer.of(control.get("runtime"), control.get("model"));
+        if (own.containsKey("models_of")) {
+            scorer = null;
+            models = new Serving(control, (Map<String, Object>) own.get("models_of"), index, this::now);
+            models.open();
+        } else {
+            scorer = Scorer.of(control.get("runtime"), control.get("model"));
+            models = null;
+        }
     }
 
     /** The output of an input, no stamp taken and nothing counted. */
@@ -50,6 +63,9 @@ public final class Worker {
 
     /** Takes note of a poll; on the application thread, or (an engine with fetchers) on another. */
     public void polled(boolean empty) {
+        if (models != null && empty && app != 0 && fetching == 0) { // between two records, and nothing else to do
+            models.between();
+        }
         side.add(Wire.POLLS, 1);
         if (empty) {
             side.add(Wire.POLLS_EMPTY, 1);
@@ -88,40 +104,72 @@ public final class Worker {
 
     /** Takes note of a record that cannot be parsed. */
     public void bad(Stamps of, String why) {
-        side.add(Wire.BAD, 1);
+        if (side.first(of.sequence(), Wire.OUT_BAD)) {
+            side.add(Wire.BAD, 1);
+        }
         side.row(of.sequence(), of.poll(), of.fetched(), -1, -1, Wire.OUT_BAD);
         tell("record " + of.sequence() + " cannot be parsed: " + why);
     }
 
-    /** Scores a record; null where that fails, which is the record's failure, counted as such. */
-    public Scored score(Stamps of, float[] values, int points) {
+    /**
+     * Scores a record; null where that fails, which is the record's failure, and where there is no model for it yet: it
+     * is dropped. Both are counted.
+     *
+     * @param partition Where it came from.
+     * @param offset There.
+     */
+    public Scored score(Stamps of, Message message, int partition, long offset) throws Exception {
+        Served served = null;
+        if (models != null) {
+            models.between();
+            served = models.current(message.type(), partition);
+            if (served == null) {
+                if (side.first(of.sequence(), Wire.OUT_DROPPED)) {
+                    models.dropped();
+                }
+                side.row(of.sequence(), of.poll(), of.fetched(), -1, -1, Wire.OUT_DROPPED);
+                return null;
+            }
+        }
+        Scorer by = served == null ? scorer : served.model().scorer();
         long begin = now();
         float[] prediction;
         try {
-            prediction = scorer.score(values, points);
+            prediction = by.score(message.values(), message.points());
         } catch (Exception error) {
-            side.add(Wire.FAILED, 1);
+            if (side.first(of.sequence(), Wire.OUT_FAILED)) {
+                side.add(Wire.FAILED, 1);
+            }
             side.row(of.sequence(), of.poll(), of.fetched(), begin, now(), Wire.OUT_FAILED);
             tell("record " + of.sequence() + " cannot be scored: " + error);
             return null;
         }
         long end = now();
-        side.add(Wire.POINTS, points);
+        side.add(Wire.POINTS, message.points());
         int row = side.row(of.sequence(), of.poll(), of.fetched(), begin, end, Wire.OUT_PRODUCED);
-        return new Scored(prediction, begin, end, row);
+        if (served == null) {
+            return new Scored(prediction, begin, end, row, "", 0);
+        }
+        String name = served.model().message().name();
+        long version = served.model().message().version();
+        models.scored(served, message.type(), partition, offset, end - begin);
+        return new Scored(prediction, begin, end, row, name, version);
     }
 
     /**
      * An answer.
      *
      * @param row Where it stands in the side file, for {@link #produced} and {@link #acknowledged}.
+     * @param model Name of the model that gave it; empty where there is one for ever.
+     * @param version Of that model.
      */
-    public record Scored(float[] prediction, long begin, long end, int row) {}
+    public record Scored(float[] prediction, long begin, long end, int row, String model, long version) {}
 
     /** Stamps an output as handed to the client. */
     public void produced(int row, int bytes) {
         side.add(Wire.BYTES_OUT, bytes);
         side.stamp(row, Wire.PRODUCED_AT, now());
+        outstanding.incrementAndGet();
     }
 
     /**
@@ -130,6 +178,7 @@ public final class Worker {
      * @param ownClient Whether that client is this worker's alone.
      */
     public void acknowledged(int ofRow, Exception error, boolean ownClient) {
+        outstanding.decrementAndGet();
         if (error != null) {
             side.add(Wire.REFUSED, 1);
             tell("the broker refused an output: " + error);
@@ -157,18 +206,30 @@ public final class Worker {
         return Clock.now() - control.t0();
     }
 
+    /** A broker's time (epoch milliseconds), in nanoseconds since the run's start. */
+    public long appended(long timestamp) {
+        return timestamp * 1_000_000 - control.t0();
+    }
+
     /** The requests its clients sent. */
     public Requests requests() {
         return requests;
     }
 
-    /** What it says at the end: its threads and requests. */
-    public Map<String, Object> role() {
+    /** What it says at the end, after the last record: its threads, requests and models. */
+    public Map<String, Object> role() throws Exception {
         Map<String, Object> role = new LinkedHashMap<>();
         role.put("app", threads(app));
         role.put("consumer", threads(fetching)); // none: the Java client fetches on the application thread
         role.put("producer", threads(client));
         role.put("requests", requests.samples());
+        if (models != null) {
+            models.finish();
+            Map<String, Object> about = new LinkedHashMap<>(models.told());
+            about.put("records", side.get(Wire.RECORDS));
+            about.put("bad", side.get(Wire.BAD));
+            role.put("models", about);
+        }
         return role;
     }
 
@@ -178,13 +239,23 @@ public final class Worker {
 
     /** Outputs without an answer of the broker. */
     public long outstanding() {
-        long handled = side.get(Wire.RECORDS) - side.get(Wire.BAD) - side.get(Wire.FAILED);
-        return handled - side.get(Wire.ACKED) - side.get(Wire.REFUSED);
+        return outstanding.get();
     }
 
-    /** Closes the model. */
+    /** Between the flush of outputs and the commit of offsets: keeps what is kept with them. */
+    public void commit() {
+        if (models != null) {
+            models.commit();
+        }
+    }
+
+    /** Lets go of the model; what a stream of models keeps is kept. After the last record. */
     public void close() throws Exception {
-        scorer.close();
+        if (models != null) {
+            models.close();
+        } else {
+            scorer.close();
+        }
     }
 
     private synchronized void tell(String line) {

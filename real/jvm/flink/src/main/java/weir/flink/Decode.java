@@ -39,7 +39,7 @@ public final class Decode implements KafkaRecordDeserializationSchema<Event> {
         }
         long appended = record.timestamp() * 1_000_000 - Job.control.t0();
         Stamps stamps = Stamps.of(own.value(), appended, poll.getLong(), poll.getLong());
-        Event event = new Event(stamps, record.partition(), value.length);
+        Event event = new Event(stamps, record.partition(), record.offset(), value.length);
         try {
             event.input(codec.parse(value));
         } catch (PayloadException error) {

@@ -27,7 +27,7 @@ public final class Encode implements KafkaRecordSerializationSchema<Event> {
         if (own != null) {
             own.section(Wire.PRODUCE_CPU);
         }
-        byte[] output = codec.encode(event.message(), event.prediction);
+        byte[] output = codec.encode(event.message(), event.prediction, event.model, event.version);
         if (own != null) {
             own.section(Wire.ENCODE_CPU);
         }

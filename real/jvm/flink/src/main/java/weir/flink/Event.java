@@ -17,6 +17,8 @@ public final class Event {
     /** Where it came from, and its size. */
     public int partition;
 
+    public long offset;
+
     public int bytes;
 
     /** Why it cannot be parsed; null where it can. */
@@ -29,6 +31,7 @@ public final class Event {
     public float[] values;
     public String text;
     public byte[] payload;
+    public String type;
 
     /** The answer. */
     public float[] prediction;
@@ -37,11 +40,13 @@ public final class Event {
     public int row;
     public long begin;
     public long end;
+    public String model;
+    public long version;
 
     /** For Flink. */
     public Event() {}
 
-    Event(Stamps stamps, int partition, int bytes) {
+    Event(Stamps stamps, int partition, long offset, int bytes) {
         sequence = stamps.sequence();
         created = stamps.created();
         sent = stamps.sent();
@@ -49,6 +54,7 @@ public final class Event {
         fetched = stamps.fetched();
         poll = stamps.poll();
         this.partition = partition;
+        this.offset = offset;
         this.bytes = bytes;
     }
 
@@ -60,6 +66,7 @@ public final class Event {
         points = message.points();
         stamp = message.created();
         values = message.values();
+        type = message.type();
         if (message.body() instanceof String body) {
             text = body;
         } else {
@@ -68,6 +75,6 @@ public final class Event {
     }
 
     Message message() {
-        return new Message(values, points, stamp, text == null ? payload : text);
+        return new Message(values, points, stamp, text == null ? payload : text, type);
     }
 }

@@ -1,5 +1,6 @@
 package weir.flink;
 
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLongArray;
 import weir.common.Control;
 import weir.common.Worker;
@@ -9,6 +10,8 @@ final class Job {
     static Control control;
     static Worker[] workers;
     static boolean chained;
+    /** Scoring tasks that are not open yet. */
+    static CountDownLatch running;
     /** The offset after the last record that a source handed on, of each partition. */
     static AtomicLongArray positions;
 

@@ -7,6 +7,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLongArray;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
@@ -23,6 +25,7 @@ import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.kafka.clients.consumer.OffsetResetStrategy;
 import weir.common.Control;
 import weir.common.Requests;
 import weir.common.Trial;
@@ -46,10 +49,11 @@ public final class Main {
         Trial.run(control, workers);
         Job.control = control;
         Job.workers = workers;
+        Job.running = new CountDownLatch(workers.length);
         Job.positions = new AtomicLongArray(control.number("partitions"));
         Job.chained = control.get("chained");
         control.say("ready");
-        control.waitFor("join", Long.MAX_VALUE);
+        control.waitFor(control.flag("restarted") ? "start" : "join", Long.MAX_VALUE); // the load is on: no record is too early
         JobClient job = job(control, workers.length).executeAsync("weir");
         job.getJobExecutionResult()
                 .whenComplete(
@@ -64,7 +68,8 @@ public final class Main {
         // The savepoint drains the tasks and flushes the producers; no source hands on a record after it, so its
         // offsets are their last. (The commit to the broker that follows it may be cut off by the end of the tasks.)
         String target = Path.of(control.<String>get("state")).toUri().toString();
-        job.stopWithSavepoint(false, target, SavepointFormatType.NATIVE).get(STOP_S, TimeUnit.SECONDS);
+        Job.running.await(STOP_S, TimeUnit.SECONDS); // a job that is still starting cannot be stopped so
+        stop(job, target);
         job.getJobExecutionResult().get(STOP_S, TimeUnit.SECONDS);
         long left = 0;
         List<Object> roles = new ArrayList<>();
@@ -74,6 +79,22 @@ public final class Main {
             worker.close();
         }
         control.say("done", "left", left, "committed", positions(), "workers", roles);
+    }
+
+    /** Stops with a savepoint; a job that is still on its way to running is asked again. */
+    private static void stop(JobClient job, String target) throws Exception {
+        long limit = System.nanoTime() + TimeUnit.SECONDS.toNanos(STOP_S);
+        while (true) {
+            try {
+                job.stopWithSavepoint(false, target, SavepointFormatType.NATIVE).get(STOP_S, TimeUnit.SECONDS);
+                return;
+            } catch (ExecutionException error) {
+                if (!error.toString().contains("not being executed") || System.nanoTime() > limit) {
+                    throw error;
+                }
+                Thread.sleep(TICK_MS);
+            }
+        }
     }
 
     /**
@@ -122,12 +143,16 @@ public final class Main {
         StreamExecutionEnvironment env = StreamExecutionEnvironment.createLocalEnvironment(parallelism, config);
         env.enableCheckpointing(Math.max(10, control.number("commit_interval_ms")));
         env.setBufferTimeout(control.number("buffer_timeout_ms"));
+        OffsetsInitializer begin =
+                control.flag("restarted")
+                        ? OffsetsInitializer.committedOffsets(OffsetResetStrategy.EARLIEST)
+                        : OffsetsInitializer.earliest();
         KafkaSource<Event> source =
                 KafkaSource.<Event>builder()
                         .setTopics(control.<String>get("topic_in"))
                         .setGroupId(control.get("group"))
                         .setClientIdPrefix(CLIENT)
-                        .setStartingOffsets(OffsetsInitializer.earliest())
+                        .setStartingOffsets(begin)
                         .setDeserializer(new Decode())
                         .setProperties(properties(control, "consumer", Polls.class))
                         .build();
@@ -153,6 +178,7 @@ public final class Main {
         control.<Map<String, Object>>get("common").forEach((key, value) -> properties.put(key, value.toString()));
         control.<Map<String, Object>>get(side).forEach((key, value) -> properties.put(key, value.toString()));
         properties.put("interceptor.classes", interceptor.getName());
+        properties.remove("group.instance.id"); // partitions are assigned by Flink: nobody is a member of a group
         return properties;
     }
 }

@@ -1,13 +1,16 @@
 package weir.flink;
 
 import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.runtime.state.FunctionInitializationContext;
+import org.apache.flink.runtime.state.FunctionSnapshotContext;
+import org.apache.flink.streaming.api.checkpoint.CheckpointedFunction;
 import org.apache.flink.streaming.api.functions.ProcessFunction;
 import org.apache.flink.util.Collector;
 import weir.common.Wire;
 import weir.common.Worker;
 
 /** Scores a record: the scoring task. */
-public final class Score extends ProcessFunction<Event, Event> {
+public final class Score extends ProcessFunction<Event, Event> implements CheckpointedFunction {
     private static final long serialVersionUID = 1;
     private static final ThreadLocal<Worker> OWN = new ThreadLocal<>();
 
@@ -23,17 +26,27 @@ public final class Score extends ProcessFunction<Event, Event> {
         worker = Job.workers[getRuntimeContext().getTaskInfo().getIndexOfThisSubtask()];
         OWN.set(worker);
         worker.enter();
+        Job.running.countDown();
+    }
+
+    /** At a checkpoint: offsets up to here are committed once it is whole. */
+    @Override
+    public void snapshotState(FunctionSnapshotContext context) {
+        worker.commit();
     }
 
     @Override
-    public void processElement(Event event, Context context, Collector<Event> out) {
+    public void initializeState(FunctionInitializationContext context) {}
+
+    @Override
+    public void processElement(Event event, Context context, Collector<Event> out) throws Exception {
         worker.section(Job.chained ? Wire.DECODE_CPU : Wire.POLL_CPU);
         worker.took(event.partition, event.bytes);
         if (event.bad != null) {
             worker.bad(event.stamps(), event.bad);
             return;
         }
-        Worker.Scored scored = worker.score(event.stamps(), event.values, event.points);
+        Worker.Scored scored = worker.score(event.stamps(), event.message(), event.partition, event.offset);
         worker.section(Wire.SCORE_CPU);
         if (scored == null) {
             return;
@@ -43,6 +56,8 @@ public final class Score extends ProcessFunction<Event, Event> {
         event.end = scored.end();
         event.row = scored.row();
         event.worker = worker.index();
+        event.model = scored.model();
+        event.version = scored.version();
         out.collect(event);
         worker.section(Wire.PRODUCE_CPU);
     }

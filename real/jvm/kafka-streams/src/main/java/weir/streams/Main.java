@@ -12,6 +12,7 @@ import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
 import weir.common.Control;
+import weir.common.Positions;
 import weir.common.Requests;
 import weir.common.Trial;
 import weir.common.Worker;
@@ -32,7 +33,7 @@ public final class Main {
         Worker[] workers = Worker.all(control);
         Trial.run(control, workers);
         control.say("ready");
-        control.waitFor("join", Long.MAX_VALUE);
+        control.waitFor(control.flag("restarted") ? "start" : "join", Long.MAX_VALUE); // the load is on: no record is too early
         Clients clients = new Clients(control, workers);
         try (KafkaStreams streams = new KafkaStreams(topology(control, clients), properties(control), clients)) {
             streams.setUncaughtExceptionHandler(

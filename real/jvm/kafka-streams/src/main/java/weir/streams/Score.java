@@ -53,17 +53,25 @@ final class Score implements Processor<byte[], byte[], byte[], byte[]> {
             return;
         }
         worker.section(Wire.DECODE_CPU);
-        Worker.Scored scored = worker.score(stamps, message.values(), message.points());
+        Worker.Scored scored = score(worker, stamps, message, metadata);
         worker.section(Wire.SCORE_CPU);
         if (scored == null) {
             return;
         }
-        byte[] output = worker.codec().encode(message, scored.prediction());
+        byte[] output = worker.codec().encode(message, scored.prediction(), scored.model(), scored.version());
         worker.section(Wire.ENCODE_CPU);
         RecordHeaders headers = new RecordHeaders();
         headers.add(Wire.HEADER_KEY, stamps.header(scored.begin(), scored.end(), worker.index()));
         lane.output(metadata.partition(), scored.row());
         context.forward(record.withValue(output).withHeaders(headers));
         worker.section(Wire.PRODUCE_CPU);
+    }
+
+    private static Worker.Scored score(Worker worker, Stamps stamps, Message message, RecordMetadata metadata) {
+        try {
+            return worker.score(stamps, message, metadata.partition(), metadata.offset());
+        } catch (Exception error) {
+            throw new IllegalStateException(error);
+        }
     }
 }

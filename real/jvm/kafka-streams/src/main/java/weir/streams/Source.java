@@ -9,9 +9,11 @@ import java.util.Set;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import weir.common.Control;
+import weir.common.Metrics;
 
 /** The consumer of a stream thread. It fetches nothing of a backlog before the run's start. */
 final class Source extends KafkaConsumer<byte[], byte[]> {
@@ -41,6 +43,13 @@ final class Source extends KafkaConsumer<byte[], byte[]> {
         }
         lane.polled(records);
         return records;
+    }
+
+    /** The library commits so, after it has flushed the outputs. */
+    @Override
+    public void commitSync(Map<TopicPartition, OffsetAndMetadata> offsets) {
+        lane.worker().commit();
+        super.commitSync(offsets);
     }
 
     private void holdBack() {

@@ -1,4 +1,4 @@
-package weir.streams;
+package weir.common;
 
 import java.util.Map;
 import java.util.function.DoubleSupplier;
@@ -6,11 +6,11 @@ import org.apache.kafka.common.Metric;
 import org.apache.kafka.common.MetricName;
 
 /** A client's own counts. */
-final class Metrics {
+public final class Metrics {
     private Metrics() {}
 
     /** A count of a client's, by group and name, over everything it does. */
-    static DoubleSupplier of(Map<MetricName, ? extends Metric> metrics, String group, String name) {
+    public static DoubleSupplier of(Map<MetricName, ? extends Metric> metrics, String group, String name) {
         for (Map.Entry<MetricName, ? extends Metric> each : metrics.entrySet()) {
             MetricName key = each.getKey();
             if (key.group().equals(group) && key.name().equals(name) && !key.tags().containsKey("topic")) {

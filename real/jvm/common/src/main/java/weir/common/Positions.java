@@ -1,4 +1,4 @@
-package weir.streams;
+package weir.common;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -7,16 +7,15 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
-import weir.common.Control;
 
 /** Where the engine's group stands. */
-final class Positions {
+public final class Positions {
     private static final long LIMIT_S = 10;
 
     private Positions() {}
 
     /** The committed position of each partition, as the broker has it. */
-    static Map<String, Object> committed(Control control) throws Exception {
+    public static Map<String, Object> committed(Control control) throws Exception {
         Map<String, Object> config = new LinkedHashMap<>(control.get("common"));
         config.put(AdminClientConfig.CLIENT_ID_CONFIG, "weir-positions");
         Map<String, Object> found = new LinkedHashMap<>();

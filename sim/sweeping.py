@@ -21,7 +21,7 @@ from scenarios.model_stream import file_bytes
 from scenarios.spec import Scenario
 from sim import kept, store
 from sim.costs import Calibration
-from sim.kept import Progress
+from sim.kept import Progress, Spread
 
 FOLDER = kept.FOLDER
 _KEPT = ("reason", "verdict", "verdict_reason", "metrics", "accounting", "warmup", "bottleneck")
@@ -110,6 +110,7 @@ def sweep(
     processes: int | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Point]:
     """Simulates every repeat of every point.
 
@@ -121,6 +122,7 @@ def sweep(
         processes: How many; None for as many as there are cores.
         fresh: Simulates anew what is kept.
         progress: Called at the start and after each simulation.
+        spread: Where the work is done; None for processes of this machine.
 
     Raises:
         system.UnsupportedError: a scenario needs programs the simulator does not have.
@@ -133,7 +135,9 @@ def sweep(
             one = seeded(scenario, repeat)
             jobs.append(Job(one, calibration, backend, folder / f"{identity(one, calibration, backend)}.json"))
             owner.append(at)
-    found = kept.results(run_job, jobs, (*_KEPT, _PROTOCOL), processes=processes, fresh=fresh, progress=progress)
+    found = kept.results(
+        run_job, jobs, (*_KEPT, _PROTOCOL), processes=processes, fresh=fresh, progress=progress, spread=spread
+    )
     repeats: list[list[dict[str, Any]]] = [[] for _ in points]
     for i, at in enumerate(owner):
         repeats[at].append(found[i])
