@@ -94,7 +94,7 @@ def metrics(
     known = inside & (sent >= 0)
     late_ms = (chosen(sent, known) - chosen(created, known)) / MS_NS
     result["generator_lag_ms_p99"] = _distribution("", late_ms, ("p99",))["p99"]
-    result |= _cpu(counters or {})
+    result |= cpu(counters or {})
     codes = chosen(outcome_codes(records[OUTCOME_COLUMN]), accounted(scenario, records))
     for name, words in SHARES.items():
         result[name] = float(np.isin(codes, _codes(words)).mean()) if len(codes) else None
@@ -142,9 +142,7 @@ def t_out(out_ns: Ints) -> float | None:
     Returns:
         Records per second; None for fewer than two outputs, or all at one instant.
     """
-    if len(out_ns) < 2 or out_ns.max() == out_ns.min():
-        return None
-    return len(out_ns) * S_NS / float(out_ns.max() - out_ns.min())
+    return per_second(len(out_ns), int(out_ns.min()), int(out_ns.max())) if len(out_ns) > 1 else None
 
 
 def t_gen(created_ns: Ints, out_ns: Ints) -> float | None:
@@ -161,9 +159,12 @@ def t_gen(created_ns: Ints, out_ns: Ints) -> float | None:
     Returns:
         Records per second; None without an output.
     """
-    if not len(out_ns) or out_ns.max() <= created_ns.min():
-        return None
-    return len(out_ns) * S_NS / float(out_ns.max() - created_ns.min())
+    return per_second(len(out_ns), int(created_ns.min()), int(out_ns.max())) if len(out_ns) else None
+
+
+def per_second(count: int, begin_ns: int, end_ns: int) -> float | None:
+    """The rate of so many in that time; None where it is none."""
+    return count * S_NS / float(end_ns - begin_ns) if end_ns > begin_ns else None
 
 
 def drain_throughput(scenario: Scenario, records: Columns) -> float | None:
@@ -261,7 +262,7 @@ def _distribution(prefix: str, values: NDArray[np.float64], percentiles: Sequenc
     return result
 
 
-def _cpu(counters: Mapping[str, Any]) -> Metrics:
+def cpu(counters: Mapping[str, Any]) -> Metrics:
     """CPU microseconds per record of the counters' window.
 
     The generator's and the collector's are per record of their own; the engine's and the broker's per record that

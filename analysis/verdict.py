@@ -7,7 +7,7 @@ rate, and the interval of its slope is above zero.  BACKLOGGED: records were lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.accounting import accounting, misplaced, violation
@@ -47,21 +47,41 @@ def verdict(
     Returns:
         (verdict of `columns.VERDICTS`, why in one sentence; empty for STABLE).
     """
+    return judged(
+        values,
+        counts,
+        reason,
+        lag=lambda: lag or window_lag(scenario, records),
+        wrong=lambda: misplaced(records),
+        window=lambda: window_ns(scenario, records),
+    )
+
+
+def judged(
+    values: Metrics,
+    counts: dict[str, int],
+    reason: str,
+    *,
+    lag: Callable[[], tuple[Ints, Ints]],
+    wrong: Callable[[], str | None],
+    window: Callable[[], tuple[int, int]],
+) -> tuple[str, str]:
+    """Judges a run by what is asked of its records: `window_lag`, `misplaced` and `window_ns`; else as `verdict`."""
     if reason not in VALID_REASONS:
         return "INVALID", f"the run ended early: {reason}"
     if counts["sent"] == 0:
         return "INVALID", "no record was sent"
-    invalid = violation(counts) or misplaced(records)
+    invalid = violation(counts) or wrong()
     if invalid:
         return "INVALID", invalid
     offered, achieved = values["offered_per_s"], values["achieved_per_s"]
     if offered is not None and achieved is not None:
-        begin_ns, end_ns = window_ns(scenario, records)
+        begin_ns, end_ns = window()
         # One record may be due on one side of the window's edge and sent on the other.
         missing = round((offered - achieved) * (end_ns - begin_ns) / S_NS)
         if achieved < CLIENT_SHARE * offered and missing > 1:
             return "CLIENT-BOUND", f"achieved {achieved:.6g} of {offered:.6g} records/s offered"
-        overload = _overload(*(lag or window_lag(scenario, records)), offered)
+        overload = _overload(*lag(), offered)
         if overload:
             return "OVERLOADED", overload
     if counts["in_flight"]:

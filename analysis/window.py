@@ -67,10 +67,16 @@ def window_ns(scenario: Scenario, records: Columns) -> tuple[int, int]:
         return begin, end
     created = np.asarray(records["created"])[np.asarray(records["sequence"]) >= load.backlog_records]
     if len(created) > 1 and len(created) >= load.records:
-        first, last = int(created.min()), int(created.max())
-        # The load lasts one mean gap beyond its last record, as it would if another followed.
-        end = max(begin, min(end, last + (last - first) // (len(created) - 1)))
+        end = end_of(begin, end, len(created), int(created.min()), int(created.max()))
     return begin, end
+
+
+def end_of(begin: int, end: int, count: int, first: int, last: int) -> int:
+    """The end of a window [begin, end) whose load ends with the last of `count` records, due from `first` to `last`.
+
+    The load lasts one mean gap beyond its last record, as it would if another followed.
+    """
+    return max(begin, min(end, last + (last - first) // (count - 1)))
 
 
 def in_window(scenario: Scenario, records: Columns) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ horizon only adds records, and the schedule of a rate is that of another rate st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -56,7 +56,12 @@ def partition_of(scenario: Scenario, n: int) -> Int64s:
     Returns:
         int64 of shape (n,), each from 0 to ``broker.partitions`` - 1.
     """
-    sequence = np.arange(n, dtype=np.int64)
+    return partition_from(scenario, 0, n)
+
+
+def partition_from(scenario: Scenario, first: int, n: int) -> Int64s:
+    """Partition of each of the n records from sequence `first` on, as `partition_of` has them."""
+    sequence = np.arange(first, first + n, dtype=np.int64)
     if scenario.workload.partitioner == "round-robin":
         return sequence % scenario.broker.partitions
     return draw_array(scenario.workload.seed, GENERATOR, sequence, PURPOSE_PARTITION, 0) % scenario.broker.partitions
@@ -72,13 +77,19 @@ def evenly(rate_per_s: float, length_ns: int, limit: int | None = None) -> Int64
     gap = S_NS / Fraction(repr(float(rate_per_s)))
     n = math.ceil(length_ns / gap)
     n = n if limit is None else min(n, limit)
+    return _even(gap, 0, n)
+
+
+def _even(gap: Fraction, begin: int, end: int) -> Int64s:
+    """Floor(i * gap) for i from `begin` to `end`, exactly."""
+    n = end - begin
     whole, rest = divmod(gap.numerator, gap.denominator)  # gap = whole + rest / denominator
     # Blocks keep index * rest inside int64; a rate of few digits needs one.
     block = max(1, min(n, (_INT64 - gap.denominator) // max(rest, 1) - 1))
     times = np.empty(n, dtype=np.int64)
     for first in range(0, n, block):
         index = np.arange(min(block, n - first), dtype=np.int64)
-        start, carried = divmod(first * gap.numerator, gap.denominator)
+        start, carried = divmod((begin + first) * gap.numerator, gap.denominator)
         times[first : first + len(index)] = start + index * whole + (index * rest + carried) // gap.denominator
     return times
 
@@ -88,10 +99,17 @@ def _constant(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -
 
 
 def _poisson(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -> Int64s:
-    return _renewal(arrival.rate_per_s, horizon_ns, seed, limit, lambda u: -np.log1p(-u))
+    return _renewal(arrival.rate_per_s, horizon_ns, seed, limit, _gap_of(arrival))
 
 
 def _gamma(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -> Int64s:
+    return _renewal(arrival.rate_per_s, horizon_ns, seed, limit, _gap_of(arrival))
+
+
+def _gap_of(arrival: Arrival) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """What maps uniforms to gaps of mean 1: of a Poisson or a gamma process."""
+    if arrival.kind == "poisson":
+        return lambda u: -np.log1p(-u)
     from scipy.special import gammaincinv
 
     cv = 1.0 if arrival.cv is None else arrival.cv
@@ -101,7 +119,7 @@ def _gamma(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -> I
         quantiles: npt.NDArray[np.float64] = gammaincinv(shape, u) / shape
         return quantiles
 
-    return _renewal(arrival.rate_per_s, horizon_ns, seed, limit, gap)
+    return gap
 
 
 def _renewal(
@@ -120,14 +138,25 @@ def _renewal(
     blocks: list[Int64s] = []
     last, first = 0, 0
     while last < horizon_ns and (limit is None or first < limit):
-        u = uniform(draw_array(seed, GENERATOR, np.arange(first, first + block, dtype=np.int64), PURPOSE_GAP, 0))
-        gaps = np.rint(np.minimum(gap(u) * mean_ns, float(horizon_ns))).astype(np.int64)
-        times = last + _cumulative(gaps, horizon_ns)
+        times = last + _cumulative(_gaps(first, block, mean_ns, horizon_ns, seed, gap), horizon_ns)
         blocks.append(times)
         last, first = int(times[-1]), first + block
         block = _BLOCK
     merged = np.concatenate(blocks)
     return merged[: int(np.searchsorted(merged, horizon_ns))]
+
+
+def _gaps(
+    first: int,
+    count: int,
+    mean_ns: float,
+    horizon_ns: int,
+    seed: int,
+    gap: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+) -> Int64s:
+    """The gaps before `count` records from sequence `first` on."""
+    u = uniform(draw_array(seed, GENERATOR, np.arange(first, first + count, dtype=np.int64), PURPOSE_GAP, 0))
+    return np.rint(np.minimum(gap(u) * mean_ns, float(horizon_ns))).astype(np.int64)
 
 
 def _cumulative(gaps: Int64s, horizon_ns: int) -> Int64s:
@@ -219,6 +248,39 @@ def _trace(arrival: Arrival, horizon_ns: int, seed: int, limit: int | None) -> I
     step, rest = np.divmod(arrival.interval_ns, each)
     spread: Int64s = begins + rank * step + rank * rest // each
     return spread[: int(np.searchsorted(spread, horizon_ns))]
+
+
+def blocks(arrival: Arrival, horizon_ns: int, seed: int, *, size: int, limit: int | None = None) -> Iterator[Int64s]:
+    """The times of `schedule` in blocks of at most `size`, none of them empty.
+
+    Of constant, Poisson and gamma processes no more than a block is in memory; of the others it is the whole schedule,
+    8 bytes a record.
+
+    Raises:
+        ScenarioError: The trace file cannot be read.
+    """
+    if arrival.kind == "constant" and arrival.rate_per_s > 0 and horizon_ns > 0:
+        gap = S_NS / Fraction(repr(float(arrival.rate_per_s)))
+        n = math.ceil(horizon_ns / gap)
+        n = n if limit is None else min(n, limit)
+        for first in range(0, n, size):
+            yield _even(gap, first, min(first + size, n))
+    elif arrival.kind in ("poisson", "gamma") and arrival.rate_per_s > 0 and horizon_ns > 0:
+        last, first, inverse = 0, 0, _gap_of(arrival)
+        while limit is None or first < limit:
+            count = size if limit is None else min(size, limit - first)
+            gaps = _gaps(first, count, S_NS / arrival.rate_per_s, horizon_ns, seed, inverse)
+            times = last + _cumulative(gaps, horizon_ns)
+            inside = int(np.searchsorted(times, horizon_ns))
+            if inside:
+                yield times[:inside]
+            if inside < count:
+                return
+            last, first = int(times[-1]), first + count
+    else:
+        whole = schedule(arrival, horizon_ns, seed, limit=limit)
+        for first in range(0, len(whole), size):
+            yield whole[first : first + size]
 
 
 _KINDS: dict[str, Callable[[Arrival, int, int, int | None], Int64s]] = {

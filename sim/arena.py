@@ -26,8 +26,8 @@ LINE = 8
     G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
     G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
     G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_AGENDA, G_NETWORK_MIN, G_WAKE_MIN,
-    G_MODELS, G_SIZE,
-) = range(83)  # fmt: skip
+    G_MODELS, G_COLUMN, G_SIZE,
+) = range(84)  # fmt: skip
 
 # Thread: what nearly every event touches stands first, eight fields to a line of the processor's cache.
 (

@@ -86,6 +86,11 @@ class Window:
         """How many records have."""
         return int(np.count_nonzero(self.within(column)))
 
+    def scored_by(self) -> Any:
+        """How many records each worker scored."""
+        worker = chosen(self.records["worker"], self.within("score_end"))
+        return np.bincount(worker, minlength=len(self.sys.workers))
+
 
 def counters(scenario: Scenario, window: Window) -> dict[str, Any]:
     """The counters of a window.  `workers` are the scoring tasks; a part that a pipeline does not have is left out.
@@ -201,8 +206,7 @@ def _collector(window: Window) -> dict[str, Any]:
 def _workers(scenario: Scenario, window: Window) -> list[dict[str, Any]]:
     sys, over, cold = window.sys, window.over, window.cold
     in_bytes, out_bytes = sys.record_bytes
-    worker = chosen(window.records["worker"], window.within("score_end"))
-    done_by = np.bincount(worker, minlength=len(sys.workers))
+    done_by = window.scored_by()
     reads = {c.application: k for k, c in enumerate(sys.consumers)}
     writes = {p.application: k for k, p in enumerate(sys.producers)}
     found = []

@@ -158,13 +158,16 @@ class LoopExecution:
         while (state := self._advance(until_ns)) == loop.GROW:
             self._arena = layout.grow(self._arena)
         if state == loop.DEADLOCK:
-            waits = [f"{t.name} at operation {self._thread(i, arena.T_PC)}" for i, t in enumerate(self.system.threads)]
-            raise SimulationError("nothing is ready and nothing is timed: " + ", ".join(waits))
+            raise deadlock(self)
 
     @property
     def events(self) -> int:
         """Events taken so far."""
         return int(self._arena[arena.G_EVENTS])
+
+    def operation(self, i: int) -> int:
+        """The operation that thread i stands at."""
+        return self._thread(i, arena.T_PC)
 
     def _thread(self, i: int, field: int) -> int:
         return int(self._arena[self._arena[arena.G_THREADS] + i * arena.T_STRIDE + field])
@@ -229,7 +232,8 @@ class LoopExecution:
             )
             column = self._thread(i, arena.T_MARK_STAMP + k)
             if due < self._until_ns and column != arena.NONE:
-                self._arena[stamps + column * self.system.records + self._thread(i, arena.T_RECORD)] = due
+                length = int(self._arena[arena.G_COLUMN])
+                self._arena[stamps + column * length + self._thread(i, arena.T_RECORD)] = due
 
     def acked(self) -> int:
         """Records acknowledged so far."""
@@ -320,6 +324,12 @@ class LoopExecution:
         return int(self._arena[arena.G_SERVICES]) + k * arena.S_STRIDE
 
 
+def deadlock(execution: LoopExecution) -> SimulationError:
+    """What is said of a pipeline that cannot go on."""
+    waits = [f"{t.name} at operation {execution.operation(i)}" for i, t in enumerate(execution.system.threads)]
+    return SimulationError("nothing is ready and nothing is timed: " + ", ".join(waits))
+
+
 __all__ = [
     "ClientReading",
     "Execution",
@@ -330,4 +340,5 @@ __all__ = [
     "SimulationError",
     "StoreReading",
     "ThreadReading",
+    "deadlock",
 ]

@@ -36,7 +36,7 @@ class _Room:
         return base
 
 
-def _zeros(size: int) -> Arena:
+def zeros(size: int) -> Arena:
     """An arena of zeros on huge pages where the system has them.
 
     A record's stamps lie in a dozen columns far apart: on small pages nearly every one would miss the address cache.
@@ -91,7 +91,7 @@ def build(system: System) -> Arena:
     pool = 4096 + 16 * len(system.threads)
     bases |= {G_AGENDA: room.take(4 * leaves), G_MESSAGES: room.take(pool * M_STRIDE)}
 
-    a = _zeros(room.size)
+    a = zeros(room.size)
     known = {**_settings(system), **bases, G_MESSAGES_CAP: pool}
     known[G_MODELS] = models.base if models else NONE
     for place, value in known.items():
@@ -155,6 +155,7 @@ def _settings(system: System) -> dict[int, int]:
         G_BROKERS: len(system.broker_threads),
         G_GENERATORS: len(system.generators),
         G_RECORDS: system.records,
+        G_COLUMN: system.records,
         G_BACKLOG: system.backlog,
         G_POINTS: system.points,
         G_BYTES_IN: system.record_bytes[0],
@@ -421,7 +422,7 @@ def _micro_batch(a: Arena, system: System) -> None:
 def grow(a: Arena) -> Arena:
     """A larger arena: the message pool moves to its end with twice the room."""
     cap, base = 2 * int(a[G_MESSAGES_CAP]), len(a)
-    out = _zeros(base + cap * M_STRIDE)
+    out = zeros(base + cap * M_STRIDE)
     out[:base] = a
     used = a[G_MESSAGES_CAP] * M_STRIDE
     out[base : base + used] = a[a[G_MESSAGES] : a[G_MESSAGES] + used]

@@ -221,7 +221,7 @@ def run(a: Arena, t: int, ahead: bool) -> None:
                     a[tb + T_MARK_STAMP + a[tb + T_MARKS]] = column
                     a[tb + T_MARKS] += 1
                 elif column != NONE:
-                    a[a[G_STAMPS] + column * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
+                    a[a[G_STAMPS] + column * a[G_COLUMN] + a[tb + T_RECORD]] = a[G_NOW]
                 work += work_of(a, t, a[o + 1], a[o + 2], a[o + 3])
             if work > 0:
                 for i in range(a[tb + T_MARKS]):
@@ -231,7 +231,7 @@ def run(a: Arena, t: int, ahead: bool) -> None:
                 return
         elif code == op.STAMP:
             if a[o + 2] == op.ONE:
-                a[a[G_STAMPS] + a[o + 1] * a[G_RECORDS] + a[tb + T_RECORD]] = a[G_NOW]
+                a[a[G_STAMPS] + a[o + 1] * a[G_COLUMN] + a[tb + T_RECORD]] = a[G_NOW]
             elif a[o + 2] == op.OF_POLL:
                 stamp_poll(a, t, a[o + 1])
             else:

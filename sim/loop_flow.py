@@ -211,7 +211,7 @@ def task(a: Arena, t: int) -> bool:
 def stamp_task(a: Arena, t: int, column: int) -> None:
     """Stamps every record of the task, and who took it."""
     tb = a[G_THREADS] + t * T_STRIDE
-    stamps = a[G_STAMPS] + column * a[G_RECORDS]
+    stamps = a[G_STAMPS] + column * a[G_COLUMN]
     first = a[a[tb + T_LOG] + LG_BASE] + a[tb + T_AT]
     for i in range(a[tb + T_N]):
         r = a[first + i]
@@ -259,7 +259,7 @@ def flush(a: Arena, t: int) -> bool:
 def answered(a: Arena, r: int) -> None:
     """A record is answered now, where no broker is."""
     for column in (op.PRODUCED, op.ACKED, op.OUT_APPENDED):
-        a[a[G_STAMPS] + column * a[G_RECORDS] + r] = a[G_NOW]
+        a[a[G_STAMPS] + column * a[G_COLUMN] + r] = a[G_NOW]
     a[G_ACKED_N] += 1
 
 

@@ -63,7 +63,7 @@ def charge(a: Arena, t: int, slice_ns: int, due_now: bool) -> None:
         a[b + T_REMAINING] = left
         column = a[b + T_MARK_STAMP + a[b + T_MARK]]
         if column != NONE:
-            a[a[G_STAMPS] + column * a[G_RECORDS] + a[b + T_RECORD]] = now - over
+            a[a[G_STAMPS] + column * a[G_COLUMN] + a[b + T_RECORD]] = now - over
         a[b + T_MARK] += 1
     if slice_ns > 0:
         charge_window(a, b, a[b + T_REMAINING] - rest, window_at(a, h, now))

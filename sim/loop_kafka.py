@@ -208,7 +208,7 @@ def append(a: Arena, t: int) -> None:
     n = a[mb + M_RECORDS]
     start = a[lg + LG_N]
     target = a[lg + LG_BASE] + start
-    stamps = a[G_STAMPS] + (op.OUT_APPENDED if topic == OUTPUT else op.APPENDED) * a[G_RECORDS]
+    stamps = a[G_STAMPS] + (op.OUT_APPENDED if topic == OUTPUT else op.APPENDED) * a[G_COLUMN]
     r = a[mb + M_FIRST]
     for i in range(n):
         a[target + i] = r
@@ -479,7 +479,7 @@ def wake_flush(a: Arena, t: int) -> None:
 def deliver_batch(a: Arena, b: int, m: int, at: int) -> None:
     """The delivery callbacks of one batch of the application thread at b."""
     mb = a[G_MESSAGES] + m * M_STRIDE
-    stamps = a[G_STAMPS] + op.ACKED * a[G_RECORDS]
+    stamps = a[G_STAMPS] + op.ACKED * a[G_COLUMN]
     r = a[mb + M_FIRST]
     for _ in range(a[mb + M_RECORDS]):
         a[stamps + r] = at
@@ -547,7 +547,7 @@ def stamp_poll(a: Arena, t: int, column: int) -> None:
     tb = a[G_THREADS] + t * T_STRIDE
     c = a[G_CONSUMERS] + a[tb + T_CONSUMER] * C_STRIDE
     p = a[G_PARTITIONS]
-    stamps = a[G_STAMPS] + column * a[G_RECORDS]
+    stamps = a[G_STAMPS] + column * a[G_COLUMN]
     left = a[tb + T_N]
     i = a[c + C_POLL_TURN]
     while left > 0:

@@ -323,7 +323,7 @@ def go_back(a: Arena, q: int) -> None:
 def forget(a: Arena, r: int) -> None:
     """Record r is read again: what it left is kept if it was answered, and it is under way again."""
     m = a[G_MODELS]
-    n = a[G_RECORDS]
+    n = a[G_COLUMN]
     stamps = a[G_STAMPS]
     if a[a[G_LOST] + r] != 0 or a[stamps + op.ACKED * n + r] >= 0:
         a[G_ACKED_N] -= 1

@@ -70,7 +70,7 @@ def come(a: Arena, m: int) -> bool:
         return False
     a[mb + M_AT] = a[G_NOW]
     if a[sb + S_VISITS] != NONE:
-        a[a[sb + S_VISITS] + CAME * a[G_RECORDS] + r] = a[G_NOW]
+        a[a[sb + S_VISITS] + CAME * a[G_COLUMN] + r] = a[G_NOW]
     if a[sb + S_EARLIEST] == 1:
         insert(a, sb, m)
     else:
@@ -158,7 +158,7 @@ def take(a: Arena, t: int, s: int) -> bool:
         a[sb + S_N] -= 1
         a[sb + S_WAITED] += a[G_NOW] - a[mb + M_AT]
         if a[sb + S_VISITS] != NONE:
-            a[a[sb + S_VISITS] + BEGUN * a[G_RECORDS] + a[mb + M_FIRST]] = a[G_NOW]
+            a[a[sb + S_VISITS] + BEGUN * a[G_COLUMN] + a[mb + M_FIRST]] = a[G_NOW]
         n += 1
         let_go(a, sb)
     a[tb + T_N] = n
@@ -173,7 +173,7 @@ def take(a: Arena, t: int, s: int) -> bool:
 def stamp_taken(a: Arena, t: int, column: int) -> None:
     """Stamps every record taken; of score_begin the first stamp stays, with who set it."""
     tb = a[G_THREADS] + t * T_STRIDE
-    stamps = a[G_STAMPS] + column * a[G_RECORDS]
+    stamps = a[G_STAMPS] + column * a[G_COLUMN]
     m = a[tb + T_TAKEN]
     while m != NONE:
         r = a[a[G_MESSAGES] + m * M_STRIDE + M_FIRST]
@@ -244,7 +244,7 @@ def route(a: Arena, t: int) -> None:
         s = a[mb + M_LANE]
         sb = a[G_SERVICES] + s * S_STRIDE
         if a[sb + S_VISITS] != NONE:
-            a[a[sb + S_VISITS] + LEFT * a[G_RECORDS] + r] = a[G_NOW]
+            a[a[sb + S_VISITS] + LEFT * a[G_COLUMN] + r] = a[G_NOW]
         d = edge(a, sb, s, r + (a[mb + M_RECORDS] << 32))
         if d == NONE:
             end(a, t, m)

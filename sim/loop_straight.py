@@ -325,7 +325,7 @@ def worker(a: Arena, t: int) -> int:
     b = a[G_THREADS] + t * T_STRIDE
     client = a[a[G_CONSUMERS] + a[b + T_CONSUMER] * C_STRIDE + C_CLIENT]
     stamps = a[G_STAMPS]
-    records = a[G_RECORDS]
+    records = a[G_COLUMN]
     pc: int = a[b + T_PC]
     if pc not in (0, 4, 14, 17):
         return pc
@@ -403,7 +403,7 @@ def generator(a: Arena, t: int) -> int:
             a[G_NOW] = at
             a[G_KIND] = EV_WAKE
         a[b + T_RECORD] = r  # 0
-        a[created + op.SENT * a[G_RECORDS] + r] = a[G_NOW]  # 1
+        a[created + op.SENT * a[G_COLUMN] + r] = a[G_NOW]  # 1
         work = sleep_work(a, t, _GENERATOR_WAKE)  # 2
         work += record_work(a, t, _GENERATOR_RECORD, K_IN, r)  # 3
         a[b + T_WORKED] = 1

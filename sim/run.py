@@ -88,10 +88,10 @@ def simulate(
         system.UnsupportedError: the scenario needs programs the simulator does not have.
         execution.SimulationError: the pipeline came to a deadlock.
     """
-    began = _clocks()
+    began = clocks()
     sys = system.build(scenario, calibration)
     execution = execute(sys, backend)
-    laid_out = _clocks()
+    laid_out = clocks()
     due = {"created": sys.created, "sequence": np.arange(sys.records)}
     begin_ns, end_ns = window_ns(after(scenario, Cut("", 0)), due)  # a warm-up that is to be found begins as none
     drained = scenario.workload.backlog_records > 0
@@ -108,10 +108,10 @@ def simulate(
                 progress(stop, sys.horizon_ns)
         if done:
             break
-    ran = _clocks()
+    ran = clocks()
     stamps = execution.stamps()
     models = execution.models()
-    records = _records(sys, stamps, execution.lost(), models)
+    records = columns(sys, stamps, execution.lost(), models)
     if drained:  # a backlog is counted from the start to its last output, as in a real run
         window = (readings[0], readings[-1])
     else:
@@ -127,10 +127,29 @@ def simulate(
     if any(service.name for service in sys.services):
         counted["stages"] = stages(execution, *window)
     judged = verdict.evaluate(scenario, records, counted)
-    judged["bottleneck"] = _bottleneck(sys, window, records)
-    ended = _clocks()
+    held = busy.occupied(records, len(sys.workers), window[1].at_ns - window[0].at_ns)
+    judged["bottleneck"] = bottleneck(sys, window, held)
+    ended = clocks()
     now = datetime.now(UTC)
     meta = {
+        **described(scenario, calibration, sys, now),
+        **judged,
+        "counters": counted,
+        **_model_stream(scenario, execution, records, int(now.timestamp() * 1000)),
+        "timing": {
+            "executor": backend,
+            "events": execution.events if isinstance(execution, LoopExecution) else None,
+            **spent("layout", began, laid_out),
+            **spent("simulate", laid_out, ran),
+            **spent("judge", ran, ended),
+        },
+    }
+    return SimResult(meta, records, host_columns(sys, readings) if host else {})
+
+
+def described(scenario: Scenario, calibration: Calibration, sys: System, now: datetime) -> dict[str, Any]:
+    """What run.json says of a run beside its results."""
+    return {
         "schema": SCHEMA_VERSION,
         "id": runs.new_run_id(scenario.name, "sim", now),
         "name": scenario.name,
@@ -144,26 +163,15 @@ def simulate(
         "calibration": store.trust(scenario, calibration),
         "append_clock": "broker" if sys.broker_threads else "collector",
         "notes": list(sys.notes),
-        **judged,
-        "counters": counted,
-        **_model_stream(scenario, execution, records, int(now.timestamp() * 1000)),
-        "timing": {
-            "executor": backend,
-            "events": execution.events if isinstance(execution, LoopExecution) else None,
-            **_spent("layout", began, laid_out),
-            **_spent("simulate", laid_out, ran),
-            **_spent("judge", ran, ended),
-        },
     }
-    return SimResult(meta, records, _host(sys, readings) if host else {})
 
 
-def _bottleneck(sys: System, window: tuple[Reading, Reading], records: dict[str, Any]) -> dict[str, Any]:
-    """The busiest part, of all threads and hosts that the simulator has."""
-    from sim.explain_parts import between, bottleneck
+def bottleneck(sys: System, window: tuple[Reading, Reading], held: dict[int, float]) -> dict[str, Any]:
+    """The busiest part, of all threads and hosts that the simulator has; `held` is of `busy.occupied`."""
+    from sim.explain_parts import between
+    from sim.explain_parts import bottleneck as busiest
 
-    held = busy.occupied(records, len(sys.workers), window[1].at_ns - window[0].at_ns)
-    found = bottleneck(between(sys, *window, {sys.workers[w]: share for w, share in held.items()}))
+    found = busiest(between(sys, *window, {sys.workers[w]: share for w, share in held.items()}))
     return {"name": found.name, "utilisation": min(1.0, found.utilisation)}
 
 
@@ -176,11 +184,13 @@ def _model_stream(scenario: Scenario, execution: Execution, records: dict[str, A
     return {"model_stream": model_stream.told(scenario, scenario.model_stream, execution, records, start_ms)}
 
 
-def _clocks() -> tuple[float, float]:
+def clocks() -> tuple[float, float]:
+    """Time and CPU time, seconds."""
     return time.perf_counter(), time.process_time()
 
 
-def _spent(what: str, begin: tuple[float, float], end: tuple[float, float]) -> dict[str, float]:
+def spent(what: str, begin: tuple[float, float], end: tuple[float, float]) -> dict[str, float]:
+    """Of `timing` in run.json: what lies between two readings of `clocks`."""
     return {f"{what}_s": end[0] - begin[0], f"{what}_cpu_s": end[1] - begin[1]}
 
 
@@ -189,16 +199,20 @@ def write(result: SimResult, root: Path) -> Path:
     return runs.write_run(root, result.meta, result.records, result.host)
 
 
-def _records(sys: System, stamps: dict[str, Any], lost: Int64s, models: ModelsReading | None) -> dict[str, Any]:
-    out: dict[str, Any] = dict(stamps)  # the executor is done: nothing writes to these any more
+def columns(
+    sys: System, stamps: dict[str, Any], lost: Int64s, models: ModelsReading | None = None, first: int = 0
+) -> dict[str, Any]:
+    """records.parquet: of records from sequence `first` on, which nothing writes to any more."""
+    out: dict[str, Any] = dict(stamps)
+    count = len(out["created"])
     if not sys.broker_threads:
-        out["partition"] = np.full(sys.records, -1, dtype=np.int64)
+        out["partition"] = np.full(count, -1, dtype=np.int64)
     for name in ("appended", "out_appended") if sys.broker_threads else ():  # whole milliseconds, floored
         floored = out[name] // MS_NS
         floored *= MS_NS
         out[name] = np.maximum(floored, -1, out=floored)
-    out["sequence"] = np.arange(sys.records, dtype=np.int64)
-    out["duplicates"] = models.duplicates if models else np.zeros(sys.records, dtype=np.int64)
+    out["sequence"] = np.arange(first, first + count, dtype=np.int64)
+    out["duplicates"] = models.duplicates if models else np.zeros(count, dtype=np.int64)
     outcome = np.where(out["out_appended"] >= 0, SCORED, IN_FLIGHT).astype(np.int8)
     for how, word in _LOST:
         outcome[lost == how] = OUTCOMES.index(word)
@@ -207,7 +221,7 @@ def _records(sys: System, stamps: dict[str, Any], lost: Int64s, models: ModelsRe
     return out
 
 
-def _host(sys: System, readings: list[Reading]) -> dict[str, Any]:
+def host_columns(sys: System, readings: list[Reading]) -> dict[str, Any]:
     """host.parquet: per second, CPU and run-queue wait of each process, and CPU of each host's cores together."""
     whole = [r for r in readings if r.at_ns % S_NS == 0]
     rows: list[tuple[int, str, str, int, int, int]] = []
@@ -225,10 +239,10 @@ def _host(sys: System, readings: list[Reading]) -> dict[str, Any]:
                 rows.append(
                     (second, "core", str(core) if len(sys.hosts) == 1 else f"{host.name}.{core}", share, -1, -1)
                 )
-    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 6
+    values: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 6
     names = ("second", "kind", "name", "cpu_ns", "wait_ns", "rss_bytes")
     text = ("kind", "name")
     return {
         n: np.array(c, dtype=object) if n in text else np.array(c, dtype=np.int64)
-        for n, c in zip(names, columns, strict=True)
+        for n, c in zip(names, values, strict=True)
     }
