@@ -22,9 +22,9 @@ START_S = 300.0  # the first server may compile the loop
 WAIT_MS = 120_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser, one for all."""
+    """The browser; its driver keeps an event loop in this thread, which tests elsewhere must not find running."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs a browser's driver: pip install playwright")
     try:
         program = chromium.find()
