@@ -23,7 +23,7 @@ from tests.real.checks import sound
 from tests.real.conftest import Harness, Make
 from tests.real.test_supervision import gone
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.measures]
 
 Sets = tuple[str, ...]
 

@@ -20,6 +20,8 @@ from real.model_stream.recount import read_topic
 from scenarios.spec import Scenario
 from tests.real.streams import Keeping, agrees, ran, scenario
 
+pytestmark = pytest.mark.measures
+
 ENGINES = ("kafka-streams", "flink", "pekko")
 HERE = shutil.which("java") is not None and shutil.which("mvn") is not None
 needs_java = pytest.mark.skipif(not HERE, reason="needs java and mvn on the PATH")

@@ -18,6 +18,8 @@ from real.session import Session
 from tests.real.checks import sound
 from tests.real.conftest import Make
 
+pytestmark = pytest.mark.measures
+
 
 def own_file(path: Path, batch: str | int = "n") -> Path:
     """A matrix over an image of 4 x 3 x 2, three outputs."""

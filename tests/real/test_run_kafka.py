@@ -9,7 +9,7 @@ from real.session import Session
 from tests.real.checks import sound
 from tests.real.conftest import Make
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.measures]
 
 
 def test_a_paced_run_is_whole(make: Make, kafka: Session) -> None:

@@ -36,6 +36,8 @@ from real.sinks.served import calculated
 from scenarios.load import load
 from tests.real.streams import onnx_model
 
+pytestmark = pytest.mark.measures
+
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
 

@@ -27,6 +27,8 @@ from real.speculative import MOST_MODELS, Speculator, label, parse_speculation
 from scenarios.load import load
 from tests.real.streams import onnx_model
 
+pytestmark = pytest.mark.measures
+
 ROOT = Path(__file__).resolve().parents[2]
 FOREVER_NS = 600 * 10**9
 LIMIT_S = 60.0

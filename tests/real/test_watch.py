@@ -15,6 +15,8 @@ import pytest
 from real.sinks.points import Point
 from real.watch import State, Watching
 
+pytestmark = pytest.mark.measures
+
 ROOT = Path(__file__).resolve().parents[2]
 S = 1_000_000_000
 
