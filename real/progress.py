@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,16 +35,9 @@ class Shown:
         if self._live is not None:
             self._live.stop()
 
-    @contextmanager
-    def hidden(self) -> Iterator[None]:
+    def hidden(self) -> AbstractContextManager[None]:
         """Out of the way of what is printed inside."""
-        if self._live is not None:
-            self._live.stop()
-        try:
-            yield
-        finally:
-            if self._live is not None:
-                self._live.start()
+        return stopped(self._live)
 
     def __call__(self, text: str, fraction: float | None) -> None:
         """Shows a step and its share of the whole."""
@@ -57,3 +50,15 @@ class Shown:
         if step != self._last:
             self._last = step
             print(text if fraction is None else step, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stopped(live: Any) -> Iterator[None]:
+    """Takes a live picture of rich's, if there is one, off the terminal for what is printed inside."""
+    if live is not None:
+        live.stop()
+    try:
+        yield
+    finally:
+        if live is not None:
+            live.start()

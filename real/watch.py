@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from analysis.text import number
+from real.progress import stopped
 from real.sinks.base import Sink
 from real.sinks.points import Point, Value
 
@@ -136,16 +137,9 @@ class Watching(Sink):
             self._live.stop()
             self._live = None
 
-    @contextmanager
-    def hidden(self) -> Iterator[None]:
+    def hidden(self) -> AbstractContextManager[None]:
         """Out of the way of what is printed inside."""
-        if self._live is not None:
-            self._live.stop()
-        try:
-            yield
-        finally:
-            if self._live is not None:
-                self._live.start()
+        return stopped(self._live)
 
     def __call__(self, text: str, fraction: float | None) -> None:
         """Shows a step and its share of the whole."""

@@ -16,6 +16,11 @@ from real.model_stream.recount import Recount, recount
 from real.session import Session
 from scenarios.load import load as load_scenario
 
+#: Two models before a death: what is restored after it is the second, with its description.
+BEFORE_A_DEATH = (
+    "name: before, path: sum.onnx, type: wine, at: 0.2 s",
+    "name: served, path: minus.onnx, type: wine, at: 0.6 s, description: told after the death too",
+)
 STREAM = """
 name: stream
 workload:

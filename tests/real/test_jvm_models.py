@@ -18,7 +18,7 @@ from real.model_stream.cast import models_topic, refuse
 from real.model_stream.loaders import Rules, load
 from real.model_stream.recount import read_topic
 from scenarios.spec import Scenario
-from tests.real.streams import Keeping, agrees, ran, scenario
+from tests.real.streams import BEFORE_A_DEATH, Keeping, agrees, ran, scenario
 
 pytestmark = pytest.mark.measures
 
@@ -161,13 +161,9 @@ def test_one_shared_group_leaves_a_worker_without_models(session: Keeping, tmp_p
 def test_a_killed_engine_comes_back_with_what_was_kept(
     session: Keeping, tmp_path: Path, kind: str, restore: str, state: str
 ) -> None:
-    messages = (
-        "name: before, path: sum.onnx, type: wine, at: 0.2 s",
-        "name: served, path: minus.onnx, type: wine, at: 0.6 s, description: told after the death too",
-    )
     asked = scenario(
         tmp_path,
-        messages,
+        BEFORE_A_DEATH,
         duration="5 s",
         more=f"state: {{kind: {state}}}\n  restore: {restore}",
         after="faults: [{at: 2.5 s, target: worker-0, kind: kill, restart: 0.1 s}]",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.streams import Keeping, agrees, ran, scenario
+from tests.real.streams import BEFORE_A_DEATH, Keeping, agrees, ran, scenario
 
 pytestmark = pytest.mark.measures
 
@@ -97,13 +97,9 @@ def test_with_a_store_a_task_only_one_partition_ever_has_a_model(session: Keepin
 
 @pytest.mark.parametrize("kind", ["record", "snapshot"])  # a changelog: on a real broker
 def test_a_killed_worker_comes_back_with_its_model(session: Keeping, tmp_path: Path, kind: str) -> None:
-    messages = (
-        "name: before, path: sum.onnx, type: wine, at: 0.2 s",
-        "name: served, path: minus.onnx, type: wine, at: 0.6 s, description: told after the death too",
-    )
     asked = scenario(
         tmp_path,
-        messages,
+        BEFORE_A_DEATH,
         duration="5 s",
         workers=2,
         more=f"state: {{kind: {kind}}}",

@@ -21,7 +21,7 @@ from models.records import encode_record
 from real.model_stream.publish import Target
 from real.model_stream.recount import read_topic
 from scenarios.load import load
-from tests.real.streams import Keeping, agrees, onnx_model, ran, scenario
+from tests.real.streams import BEFORE_A_DEATH, Keeping, agrees, onnx_model, ran, scenario
 
 pytestmark = [pytest.mark.kafka, pytest.mark.measures]
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,13 +46,9 @@ def test_the_shipped_lifecycle_is_counted_as_the_topics_say(session: Keeping) ->
 
 
 def test_one_of_two_instances_is_killed_under_load_and_comes_back(session: Keeping, tmp_path: Path) -> None:
-    messages = (
-        "name: before, path: sum.onnx, type: wine, at: 0.2 s",
-        "name: served, path: minus.onnx, type: wine, at: 0.6 s, description: told after the death too",
-    )
     asked = scenario(
         tmp_path,
-        messages,
+        BEFORE_A_DEATH,
         duration="5 s",
         workers=2,
         more="state: {kind: changelog, commit: 300 ms}",
