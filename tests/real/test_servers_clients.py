@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ def planted(*manners: Manner) -> Iterator[Address]:
     """A server whose n-th connection is treated in the n-th manner, the last one's for all later ones."""
     listener = socket.create_server(("127.0.0.1", 0))
     links: list[socket.socket] = []
+    threads: list[threading.Thread] = []
 
     def serve() -> None:
         number = 0
@@ -43,15 +44,14 @@ def planted(*manners: Manner) -> Iterator[Address]:
                 return
             links.append(link)
             manner = manners[min(number, len(manners) - 1)]
-            threading.Thread(target=behave, args=(manner, link, number), daemon=True).start()
+            threads.append(threading.Thread(target=behave, args=(manner, link, number), daemon=True))
+            threads[-1].start()
             number += 1
 
     def behave(manner: Manner, link: socket.socket, number: int) -> None:
-        try:
+        with suppress(OSError):  # the client, or the end of the test, hung up first
             manner(link, number)
-        except OSError:
-            return  # the client hung up first
-        link.shutdown(socket.SHUT_RDWR)
+            link.shutdown(socket.SHUT_RDWR)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -62,6 +62,11 @@ def planted(*manners: Manner) -> Iterator[Address]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+        for link in links:
+            with suppress(OSError):  # hung up already
+                link.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
         for link in links:
             link.close()
 
