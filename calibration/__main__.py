@@ -293,6 +293,25 @@ def scores_(
         print(path)
 
 
+@app.command("models")
+def models_(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of real runs with a stream of models.", show_default=False)
+    ],
+    out: Annotated[str, typer.Option("-o", "--out", help="Name of the calibration, or a path to a .json file.")],
+    base: Annotated[str, typer.Option("--onto", help="Calibration that everything else is from.")] = "two-cores",
+) -> None:
+    """Put what models that change take to load and to score, by real runs of them, into a calibration."""
+    with _reported():
+        from calibration import loads
+
+        path = Path(out) if out.endswith(".json") else Path("calibrations") / f"{out}.json"
+        for model, known in loads.write(runs, path, base).models.items():
+            told = (f"{key} {known.get(key, float('nan')):>12,.0f}" for key in ("size_bytes", "load_ns", "score_ns"))
+            print(f"{model:<24}  {'  '.join(told)}")
+        print(path)
+
+
 @app.command()
 def recover(
     draws: Annotated[int, typer.Option(help="Truths drawn.", min=2, max=10_000)] = 200,

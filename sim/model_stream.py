@@ -39,11 +39,11 @@ def told(
     assert reading is not None
     of = _Of(scenario, stream, execution.system, reading, records, start_ms)
     workers = [of.worker(app) for app in execution.system.workers]
-    load = scenario.workload
     outcome = np.asarray(records["outcome"])
     dropped = {word: int((outcome == OUTCOMES.index(word)).sum()) for word in ("dropped_no_model", "bad")}
     return {
-        "sent": len(publications(stream, load.warmup_ns + load.duration_ns)),
+        "sent": len(of.sent),
+        "sizes_bytes": of.sizes_bytes(),
         **{key: sum(each[key] for each in workers) for key in _SUMS},
         **dropped,
         "types": of.types(range(len(reading.stores))),
@@ -70,11 +70,11 @@ class _Of:
         self.names = record_types(scenario)
         self.deliveries = [y for r in self.models.receivers for y in r.deliveries]
         load = scenario.workload
-        sent = publications(stream, load.warmup_ns + load.duration_ns)
+        self.sent = publications(stream, load.warmup_ns + load.duration_ns)
         #: version by delivery: a receiver of all messages or of some gets them in the order they were sent
         self.versions: list[int] = []
         for receiver in self.models.receivers:
-            ahead = iter(sent)
+            ahead = iter(self.sent)
             for y in receiver.deliveries:
                 self.versions.append(next(x.version for x in ahead if stream.messages.index(x.message) == y.model))
         done = (records["score_end"] >= 0) & (reading.scored >= 0)
@@ -82,6 +82,11 @@ class _Of:
         self.begin, self.took = records["score_begin"], records["score_end"] - records["score_begin"]
         self.worker_of, self.outcome, self.workers = records["worker"], records["outcome"], system.workers
         self.partition, self.consumers = records["partition"], system.consumers
+
+    def sizes_bytes(self) -> list[int]:
+        """Of the model of each message, in the order they were sent."""
+        size = {version: y.size_bytes for version, y in zip(self.versions, self.deliveries, strict=True)}
+        return [size.get(each.version, -1) for each in self.sent]
 
     def worker(self, app: int) -> dict[str, Any]:
         """What one worker received, loaded and kept."""

@@ -106,6 +106,11 @@ class Models:
         self.slots: dict[str, Slots] = {}
 
     @property
+    def sizes_bytes(self) -> tuple[int, ...]:
+        """Of the model of each message that is sent, in order; -1 where it lies elsewhere."""
+        return self._prepared.sizes_bytes
+
+    @property
     def _folder(self) -> Path:
         return self._directory / "stream"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
@@ -30,12 +31,17 @@ class Prepared:
     Attributes:
         folder: Of its files: the messages (`CONTENT_FILE`), when each is sent (`INDEX_FILE`).
         roots: Below which the locations of the messages lie.
-        sent: Messages that will be sent.
+        sizes_bytes: Of the model of each message that will be sent, in order; -1 where it lies elsewhere.
     """
 
     folder: Path
     roots: tuple[str, ...]
-    sent: int
+    sizes_bytes: tuple[int, ...]
+
+    @property
+    def sent(self) -> int:
+        """Messages that will be sent."""
+        return len(self.sizes_bytes)
 
 
 def prepare(stream: ModelStream, until_ns: int, seed: int, folder: Path, models: Path) -> Prepared:
@@ -60,7 +66,7 @@ def prepare(stream: ModelStream, until_ns: int, seed: int, folder: Path, models:
             found[id(message)] = _message(message, i, seed, published, models, roots)
         except LocationError as error:
             raise RefusedError(f"model_stream.messages[{i}].path", str(error)) from None
-    plan = []
+    plan, sizes = [], []
     offsets: dict[tuple[int, int], tuple[int, int]] = {}
     with (folder / CONTENT_FILE).open("wb") as file:
         for each in publications(stream, until_ns):
@@ -77,8 +83,9 @@ def prepare(stream: ModelStream, until_ns: int, seed: int, folder: Path, models:
             plan.append(
                 {"at": each.at_ns, "partition": each.partition, "from": offsets[key][0], "size": offsets[key][1]}
             )
+            sizes.append(_size_bytes(found[id(each.message)]))
     (folder / INDEX_FILE).write_bytes(orjson.dumps(plan))
-    return Prepared(folder, tuple(roots), len(plan))
+    return Prepared(folder, tuple(roots), tuple(sizes))
 
 
 def _message(message: ModelMessage, i: int, seed: int, published: Path, models: Path, roots: list[str]) -> Descriptor:
@@ -100,6 +107,18 @@ def _message(message: ModelMessage, i: int, seed: int, published: Path, models: 
                 data = corrupted(data)
     word = UNKNOWN if message.fault == "unknown-format" else message.format
     return Descriptor(message.name, message.description, message.type, word, data, location, 0)
+
+
+def _size_bytes(about: Descriptor) -> int:
+    """Of the model that a message carries or names."""
+    if about.data is not None:
+        return len(about.data)
+    path = Path(urlsplit(about.location or "").path)
+    if not (about.location or "").startswith("file:") or not path.exists():
+        return -1
+    return (
+        sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() else path.stat().st_size
+    )
 
 
 def _file(message: ModelMessage, i: int, seed: int, models: Path) -> Path:

@@ -34,7 +34,7 @@ def counters(models: Models, roles: Mapping[str, Mapping[str, Any]], accounting:
 
     Returns:
         Sums over the workers, `workers` with each one's own, `types` with what served at the end (of several workers,
-        the one that scored most records with it), `sent`: messages published.
+        the one that scored most records with it), `sent`: messages published, `sizes_bytes`: of their models.
     """
     workers = [_worker(models, name, roles.get(name, {})) for name in models.slots]
     types: dict[str, Any] = {}
@@ -44,6 +44,7 @@ def counters(models: Models, roles: Mapping[str, Mapping[str, Any]], accounting:
                 types[kind] = about
     return {
         "sent": int((read_rows(models.sent, SENT)[:, 3] > 0).sum()),
+        "sizes_bytes": list(models.sizes_bytes),
         **{key: sum(each[key] for each in workers) for key in _COUNTS},
         **{word: accounting[word] for word in ("dropped_no_model", "bad") if word in OUTCOMES},
         "types": types,

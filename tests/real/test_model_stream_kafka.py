@@ -10,17 +10,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from calibration import loads
 from models.messages import Descriptor, decode_descriptor, encode_descriptor, parse
 from models.records import encode_record
 from real.model_stream.publish import Target
 from real.model_stream.recount import read_topic
 from scenarios.load import load
+from sim import store
+from sim.run import simulate
 from tests.real.streams import BEFORE_A_DEATH, Keeping, agrees, onnx_model, ran, scenario
 
 pytestmark = [pytest.mark.kafka, pytest.mark.measures]
@@ -43,6 +47,12 @@ def test_the_shipped_lifecycle_is_counted_as_the_topics_say(session: Keeping) ->
     assert (told["swaps"], told["superseded"]) == (counted.swaps, counted.superseded)
     assert told["swaps"] + told["superseded"] == 11
     assert told["types"]["wine"]["name"] == "wine-tree-last"
+
+    host = replace(store.load("textbook"), fingerprint=run.meta["fingerprint"], models={})
+    predicted = simulate(asked, loads.onto(host, [run.path], "measured"), host=False).meta
+    same = ("sent", "models_received", "loaded", "load_failures", "swaps", "superseded", "bad")
+    assert {key: predicted["model_stream"][key] for key in same} == {key: told[key] for key in same}
+    assert abs(predicted["model_stream"]["dropped_no_model"] - told["dropped_no_model"]) <= 2
 
 
 def test_one_of_two_instances_is_killed_under_load_and_comes_back(session: Keeping, tmp_path: Path) -> None:

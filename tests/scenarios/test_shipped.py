@@ -72,6 +72,7 @@ EXPECTED = {
     "engines/graph.yaml": 1,
     "clipper/overload.yaml": 1,
     "model_stream/lifecycle.yaml": 1,
+    "model_stream/profile.yaml": 1,
     "model_stream/scale_out.yaml": 20,
     "plan/burst.yaml": 1,
     "plan/bursty.yaml": 1,
