@@ -23,8 +23,15 @@ COVERAGE: defaultdict[str, Counter[str]] = defaultdict(Counter)
 #: What a real broker needs on the PATH.
 KAFKA_TOOLS = ("java", "mvn")
 
+#: Tests of real processes on whatever machine there is: one that fails is tried once more, and told by name at the end.
+TRIED_TWICE = ("real", "pages", "docs")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rooms = tuple(Path(__file__).parent / room for room in TRIED_TWICE)
+    for item in items:
+        if any(item.path.is_relative_to(room) for room in rooms):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     missing = [tool for tool in KAFKA_TOOLS if shutil.which(tool) is None]
     if not missing:
         return
@@ -35,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    again = terminalreporter.stats.get("rerun", [])
+    if again:
+        terminalreporter.section(f"failed at the first try: {len(again)}")
+        for report in again:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            terminalreporter.write_line(f"{report.nodeid}: {(crash.message if crash else '?').splitlines()[0]}")
     for title, counts in COVERAGE.items():
         terminalreporter.section(f"{title}: {sum(counts.values())}")
         for what, count in sorted(counts.items()):

@@ -135,7 +135,11 @@ def test_a_binary_backlog_waits_for_the_start_and_stubs_are_bad(make: Make, kafk
     assert (records["fetched"] > 0).all()
 
 
-@pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])
+@pytest.mark.parametrize(
+    "sets",
+    [STREAMS, pytest.param(FLINK, marks=pytest.mark.slow), pytest.param(PEKKO, marks=pytest.mark.slow)],
+    ids=["kafka-streams", "flink", "pekko"],
+)
 def test_what_is_left_after_the_drain_is_in_flight(make: Make, kafka: Session, sets: Sets) -> None:
     load = ("workload.backlog.records=30000", "workload.arrival.rate=0 /s", "workload.drain=0 s")
     meta = read_run(kafka.run(make(*sets, *load, "workload.warmup=0 s", "workload.duration=0.5 s"))).meta

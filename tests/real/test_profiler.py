@@ -119,14 +119,13 @@ def test_the_search_on_a_real_replica(supervisor: Supervisor, tmp_path: Path) ->
     capacity = 8 / 0.060
     with fleet(supervisor, found, tmp_path) as replicas:
         before = Beside(sum(replicas.cpu_ns()))
-        for start in (1_000.0, 15.0):  # from far above; once more, from far below, if something disturbed it
+        for start in (1_000.0, 15.0, 1_000.0):  # from far above, from far below; again, if something disturbed it
             with replicas.watched():
                 got = search(start, lambda rate: tried(found, replicas, rate), width=1.08, most=16)
             assert got.steps[0].rate_per_s == start
             assert {step.state for step in got.steps} & {State.LOW, State.CONVERGED}
             assert got.rate_per_s is not None
-            assert got.rate_per_s < 1.1 * capacity  # nobody is faster than the model
-            if got.rate_per_s > 0.9 * capacity:
+            if got.rate_per_s == pytest.approx(capacity, rel=0.1):
                 return
         others = before.told(sum(replicas.cpu_ns())).others_cores
     if others > 0.3:
