@@ -22,6 +22,7 @@ def _list(context: typer.Context) -> None:
         print("simulator  records a second of the compiled loop, and of SimPy on the same pipeline")
         print("cluster    requests a second of many jobs under one quota, and of a SimPy model of the same cluster")
         print("planner    how fast the planner's estimator is, against SimPy, and how long plans take")
+        print("engines    throughput and CPU a record of every engine that runs here, saturated, and of its broker")
         print("\npython -m benchmarks NAME [--json]")
 
 
@@ -79,6 +80,36 @@ def cluster(
         print(f"{what}: {each['requests']:,} requests in {each['cpu_s']:.2f} CPU s, {each['requests_per_s']:,.0f}/s")
     equal = "equal" if found["latencies_equal"] else "not equal"
     print(f"ratio {found['ratio']:,.0f} (latencies {equal}); peak memory {found['peak_bytes'] / 1e6:,.0f} MB")
+
+
+@app.command()
+def engines(
+    only: Annotated[list[str] | None, typer.Option("--engine", help="One engine; as often as needed.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Scoring tasks of each.")] = 1,
+    records: Annotated[int, typer.Option(min=100, help="Of the backlog that each drains.")] = 20_000,
+    model: Annotated[str, typer.Option(help="That is scored.")] = "ffnn",
+    broker: Annotated[str | None, typer.Option(help="kafka or mock.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Saturate every engine that runs here: throughput, CPU a record of the engine and of the broker."""
+    from benchmarks.engines import benchmark
+    from real.cli import reported
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    with reported():
+        found = benchmark(only or [], workers, records, model, broker, tell)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    print(f"{'engine':14} {'records/s':>10} {'engine us':>10} {'broker us':>10}")
+    for each in found["engines"]:
+        if "why_not" in each:
+            print(f"{each['engine']:14} {each['why_not']}")
+            continue
+        figures = [each[key] for key in ("throughput_per_s", "engine_cpu_us", "broker_cpu_us")]
+        print(f"{each['engine']:14} " + " ".join(f"{'-' if x is None else format(x, ',.0f'):>10}" for x in figures))
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -59,4 +59,5 @@ def _replica(pipeline: Pipeline, n: int, own: tuple[int, int]) -> None:
     sink = pipeline.add(f"{where}.sink", f"{where}.sink", part, stages.sink(to_sink, waits=True), n)
     pipeline.produce(f"{where}.producer", f"{where}.sink", part, sink, partitions=own)
     pipeline.workers.append(scoring)
-    pipeline.exchanges += [Exchange((source,), (scoring,)), Exchange((scoring,), (sink,))]
+    most = pipeline.scenario.engine.mailbox
+    pipeline.exchanges += [Exchange((source,), (scoring,), most), Exchange((scoring,), (sink,), most)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.oracle import stages
 from tests.oracle.exchange import connect
-from tests.oracle.pipeline import Buffers, Int64s, Pipeline, assigned
+from tests.oracle.pipeline import Int64s, Pipeline, assigned
 from tests.oracle.service import Service, callers
 from tests.oracle.world import World
 
@@ -14,7 +14,7 @@ def run(pipeline: Pipeline) -> dict[str, Int64s]:
     world = World(pipeline)
     world.add_input_side()
     service = Service(world)
-    mailbox = Buffers()
+    mailbox = pipeline.to_scoring
     for ordinal in range(pipeline.workers):
         client, source, task, sink, sender = (world.thread() for _ in range(5))
         logs = [world.inputs[p] for p in assigned(pipeline.partitions, pipeline.workers, ordinal)]

@@ -99,6 +99,8 @@ def random_case(family: str, seed: int, *, shared: bool = False, ties: bool = Fa
     profile = "librdkafka-2" if family == "python" else pick(("kafka-java-3", "kafka-java-3", "librdkafka-2"))
     if family == "dataflow":
         profile = "kafka-java-3"
+    if family == "actors":
+        engine = replace(engine, mailbox=pick((0, 1, 2, 5, 100)))
     broker = replace(scenario.broker, client_profile=profile)
     return replace(scenario, engine=engine, serving=serving, workload=workload, broker=broker), calibration
 
@@ -168,7 +170,7 @@ def pipeline_of(family: str, scenario: Scenario, calibration: Calibration) -> tu
         found = replace(found, interval_ns=engine.trigger_interval_ns, poll_ns=engine.poll_delay_ns)
         return micro_batch.run, replace(found, max_records=engine.max_offsets_per_trigger or 0)
     if family == "actors":
-        return actors.run, found
+        return actors.run, replace(found, to_scoring=Buffers(engine.mailbox))
     if family != "dataflow":
         return python_engine.run, found
     sources, sinks = (n or partitions for n in (engine.source_parallelism, engine.sink_parallelism))
