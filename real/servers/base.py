@@ -7,6 +7,7 @@ and carries a mark of its own beside: what a server starts in groups of its own 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -85,6 +86,7 @@ class Running:
         process: What was started; its end is the server's.
         slots: Counters (`counts.Served`); None: it has none that we know.
         leaves: Files and folders outside ours that are removed after its end.
+        again: Starts it once more at the same addresses, after its end; None: it cannot.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Running:
         self.supervisor, self.process, self.addresses, self.slots = supervisor, process, dict(addresses), slots
         self._mark = mark
         self.leaves: list[Path] = []
+        self.again: Callable[[], Process] | None = None
 
     def address(self, protocol: str | None) -> Address:
         """Where it is reached, by its first protocol if none is named.
@@ -128,6 +131,21 @@ class Running:
         for pid in pids:
             _kill(pid)
 
+    def go_down(self) -> None:
+        """Kills it with all it started; its end is no surprise."""
+        end_server(self.supervisor, self.process, self._mark, 0.0)
+
+    def come_back(self) -> None:
+        """Starts it again at its addresses; returns at once."""
+        assert self.again is not None, "refused before"
+        self.process = self.again()
+
+    def pause(self, *, stop: bool) -> None:
+        """Stops all its processes where they stand, or lets them go on."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):  # it ended
+                os.kill(pid, signal.SIGSTOP if stop else signal.SIGCONT)
+
     def stop(self, grace_s: float = 5.0) -> None:
         """Ends it, and whatever it started."""
         end_server(self.supervisor, self.process, self._mark, grace_s)
@@ -146,6 +164,7 @@ class Server(ABC):
         module: That must be there to run it.
         package: Whose version is its version.
         learns: Whether it has the policies that learn from what batches took, and the cache.
+        comes_back: Whether it can be started again at the same addresses.
     """
 
     word = ""
@@ -155,6 +174,7 @@ class Server(ABC):
     module = ""
     package = ""
     learns = False
+    comes_back = False
 
     @property
     def environment(self) -> Environment:
@@ -270,13 +290,18 @@ def end_server(supervisor: Supervisor, process: Process, mark: str, grace_s: flo
     """Asks a server's process to end, then kills it and every process with its mark."""
     blocks = reaper.shared(marked(mark))
     supervisor.stop([process], grace_s=grace_s, term=grace_s > 0)
+    end_marked(mark)
+    for block in blocks:
+        reaper.remove(block)
+
+
+def end_marked(mark: str) -> None:
+    """Kills every process that carries a mark."""
     end = time.monotonic() + _ENDED_S
     while (left := marked(mark)) and time.monotonic() < end:
         for pid in left:
             _kill(pid)
         time.sleep(0.01)
-    for block in blocks:
-        reaper.remove(block)
 
 
 def marked(mark: str) -> list[int]:

@@ -138,6 +138,18 @@ class Played:
         if self.running is not None:
             self.running.process.expected = True
 
+    def go_down(self) -> None:
+        """Kills it, as a fault."""
+        self._up.go_down()
+
+    def come_back(self) -> None:
+        """Starts it again at its addresses; returns at once."""
+        self._up.come_back()
+
+    def pause(self, *, stop: bool) -> None:
+        """Stops it where it stands, or lets it go on."""
+        self._up.pause(stop=stop)
+
     def told_of_run(self) -> dict[str, Any]:
         """For run.json: which it was, and the calls of the whole load as their callers counted them."""
         words = self._calls[0] if self._calls else {}

@@ -33,6 +33,7 @@ class Own(Server):
     protocols: Sequence[str] = ("oip-http", "oip-grpc")
     package = "weir"
     learns = True
+    comes_back = True
 
     def version(self) -> str:
         """See `Server.version`; the project's own."""
@@ -59,14 +60,18 @@ class Own(Server):
         }
         say(f"starting the server {self.word}")
         command = [self.environment.python, "-m", "real.servers.own.front"]
-        process = supervisor.talking("server", command, config, child_environment(mark, directory))
+        environment = child_environment(mark, directory)
+        process = supervisor.talking("server", command, config, environment)
         ready = wait_ready(supervisor, process, mark, lambda: process.take("ready"), self.word)
         shape = model(ask.model).input_shape
         addresses = {}
         for word in self.protocols:
             port = ready["ports"]["http" if word in _HTTP else "grpc"]
             addresses[word] = Address(word, "127.0.0.1", port, SERVED_AS, shape, binary=word == "oip-http")
-        return Running(supervisor, process, mark, addresses, slots)
+        running = Running(supervisor, process, mark, addresses, slots)
+        there = {**config, "ports": ready["ports"]}
+        running.again = lambda: supervisor.talking("server", command, there, environment)
+        return running
 
 
 SERVER = Own()

@@ -335,6 +335,13 @@ def test_messages_are_those_of_the_published_definitions() -> None:
     assert torch.SerializeToString() == b"\x0a\x01m" + b"\x1a\x09" + b"\x0a\x04data" + b"\x12\x01z"
 
 
+def test_a_definition_of_more_than_plain_fields_is_refused() -> None:
+    plain = "message A {\n  repeated bytes b = 3;\n  map<string, B> c = 4;\n}\n\nmessage B {\n}\n"
+    assert messages.messages_of(plain) == {"A": {"b": (3, "repeated bytes"), "c": (4, "map B")}, "B": {}}
+    with pytest.raises(ValueError, match="message A"):
+        messages.messages_of("message A {\n  oneof b {\n    int32 c = 1;\n  }\n}\n")
+
+
 def test_tensors_of_both_kinds_are_read() -> None:
     tensor = messages.message("tensorflow.serving", "TensorProto")()
     write_tensor(tensor, X)

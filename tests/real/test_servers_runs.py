@@ -180,7 +180,10 @@ def test_a_killed_harness_leaves_no_server(harness: Any) -> None:
         (("serving.runtime=torchserve", "serving.cache.keys=10"), r"serving\.cache: torchserve has none"),
         (("serving.runtime=triton", "model=noop", "workload.payload.pad=1 KiB"), r"workload\.payload\.pad: triton"),
         (("serving.cache.keys=1000000",), r"serving\.cache\.keys: 1,000,000 inputs would take about"),
-        (("engine.kind=kafka-streams",), r"serving\.kind: external; engine kafka-streams scores embedded"),
+        (
+            ("engine.kind=kafka-streams", "serving.client.mode=async"),
+            r"serving\.client\.mode: async; engine kafka-streams makes blocking calls",
+        ),
     ],
 )
 def test_what_is_not_here_is_refused(make: Make, runs_dir: Path, sets: tuple[str, ...], message: str) -> None:

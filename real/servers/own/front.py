@@ -51,14 +51,14 @@ class Front:
         """Its life."""
         loop = asyncio.get_running_loop()
         await self.dispatcher.connect([self._worker() for _ in range(self._child.config["workers"])])
-        ports: dict[str, int] = {}
+        ports: dict[str, int] = dict(self._child.config.get("ports", {}))  # of one that comes back; else free ones
         if any(word in self.protocols for word in ("oip-http", "tfs-rest")):
-            server = await loop.create_server(lambda: Session(self), "127.0.0.1", 0, backlog=1024)
+            server = await loop.create_server(lambda: Session(self), "127.0.0.1", ports.get("http", 0), backlog=1024)
             ports["http"] = server.sockets[0].getsockname()[1]
         if any(word in self.protocols for word in ("oip-grpc", "tfs-grpc")):
             from real.servers.own.grpc import listen
 
-            self._grpc, ports["grpc"] = await listen(self)
+            self._grpc, ports["grpc"] = await listen(self, ports.get("grpc", 0))
         settle()
         self._child.say("ready", ports=ports)
         stopping: asyncio.Future[Any] = loop.run_in_executor(None, self._child.stopping.wait)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from real.servers.own.front import Front
 
 
-async def listen(front: Front) -> tuple[Any, int]:
-    """Starts listening on a free port.
+async def listen(front: Front, at: int) -> tuple[Any, int]:
+    """Starts listening on a port; 0: a free one.
 
     Returns:
         The server, and its port.
@@ -48,7 +48,7 @@ async def listen(front: Front) -> tuple[Any, int]:
         )
     for service, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{at}")
     await server.start()
     return server, port
 

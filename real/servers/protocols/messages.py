@@ -1,87 +1,30 @@
-"""The messages of three gRPC services, as descriptors built at run time from the tables below: nothing is generated.
+"""The messages of three gRPC services, as descriptors made at run time from `.proto` files: no code is generated.
 
-Only the fields that are used stand here, under the numbers that the published definitions give them; protobuf keeps and
-skips the others.  The definitions: the Open Inference Protocol v2 (`inference.GRPCInferenceService`), TensorFlow
-Serving's `PredictionService` and `ModelService`, TorchServe's `InferenceAPIsService`.
+The files are those that the callers in the JVM are made from (`real/jvm/grpc`).  Only the fields that are used stand
+there, under the numbers that the published definitions give them; protobuf keeps and skips the others.  The
+definitions: the Open Inference Protocol v2 (`inference.GRPCInferenceService`), TensorFlow Serving's
+`PredictionService` and `ModelService`, TorchServe's `InferenceAPIsService`.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
-#: name -> (number, type); a type is a scalar, a message, `repeated T`, `map T` (from strings) or `enum` (as int32).
+#: name -> (number, type); a type is a scalar, a message, `repeated T` or `map T` (from strings).
 Fields = dict[str, tuple[int, str]]
 
-_OIP: Final[dict[str, Fields]] = {
-    "ServerReadyRequest": {},
-    "ServerReadyResponse": {"ready": (1, "bool")},
-    "ModelReadyRequest": {"name": (1, "string"), "version": (2, "string")},
-    "ModelReadyResponse": {"ready": (1, "bool")},
-    "InferTensorContents": {
-        "int_contents": (2, "repeated int32"),
-        "int64_contents": (3, "repeated int64"),
-        "fp32_contents": (6, "repeated float"),
-        "fp64_contents": (7, "repeated double"),
-    },
-    "InferInputTensor": {
-        "name": (1, "string"),
-        "datatype": (2, "string"),
-        "shape": (3, "repeated int64"),
-        "contents": (5, "InferTensorContents"),
-    },
-    "InferRequestedOutputTensor": {"name": (1, "string")},
-    "ModelInferRequest": {
-        "model_name": (1, "string"),
-        "model_version": (2, "string"),
-        "id": (3, "string"),
-        "inputs": (5, "repeated InferInputTensor"),
-        "outputs": (6, "repeated InferRequestedOutputTensor"),
-        "raw_input_contents": (7, "repeated bytes"),
-    },
-    "InferOutputTensor": {
-        "name": (1, "string"),
-        "datatype": (2, "string"),
-        "shape": (3, "repeated int64"),
-        "contents": (5, "InferTensorContents"),
-    },
-    "ModelInferResponse": {
-        "model_name": (1, "string"),
-        "model_version": (2, "string"),
-        "id": (3, "string"),
-        "outputs": (5, "repeated InferOutputTensor"),
-        "raw_output_contents": (6, "repeated bytes"),
-    },
+_FOLDER: Final = Path(__file__).resolve().parents[2] / "jvm" / "grpc" / "src" / "main" / "proto"
+#: package -> file
+_FILES: Final = {
+    "inference": "open_inference.proto",
+    "tensorflow.serving": "tensorflow_serving.proto",
+    "org.pytorch.serve.grpc.inference": "torchserve.proto",
 }
-_TENSORFLOW: Final[dict[str, Fields]] = {
-    "Dim": {"size": (1, "int64"), "name": (2, "string")},
-    "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
-    "TensorProto": {
-        "dtype": (1, "enum"),
-        "tensor_shape": (2, "TensorShapeProto"),
-        "tensor_content": (4, "bytes"),
-        "float_val": (5, "repeated float"),
-    },
-    "ModelSpec": {"name": (1, "string"), "signature_name": (3, "string")},
-    "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "map TensorProto")},
-    "PredictResponse": {"outputs": (1, "map TensorProto"), "model_spec": (2, "ModelSpec")},
-    "GetModelStatusRequest": {"model_spec": (1, "ModelSpec")},
-    "ModelVersionStatus": {"version": (1, "int64"), "state": (2, "enum")},
-    "GetModelStatusResponse": {"model_version_status": (1, "repeated ModelVersionStatus")},
-}
-_TORCHSERVE: Final[dict[str, Fields]] = {
-    "PredictionsRequest": {
-        "model_name": (1, "string"),
-        "model_version": (2, "string"),
-        "input": (3, "map bytes"),
-    },
-    "PredictionResponse": {"prediction": (1, "bytes")},
-}
-_PACKAGES: Final = {
-    "inference": _OIP,
-    "tensorflow.serving": _TENSORFLOW,
-    "org.pytorch.serve.grpc.inference": _TORCHSERVE,
-}
+_MESSAGE: Final = re.compile(r"^message (\w+) \{(.*?)^\}", re.DOTALL | re.MULTILINE)
+_FIELD: Final = re.compile(r"^  (?:(repeated) |(map)<string, )?(\w+)>? (\w+) = (\d+);$", re.MULTILINE)
 
 #: Paths of the methods.
 OIP_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -111,12 +54,29 @@ def message(package: str, name: str) -> Any:
     return message_factory.GetMessageClass(_pool(package).FindMessageTypeByName(f"{package}.{name}"))
 
 
+def messages_of(text: str) -> dict[str, Fields]:
+    """The messages of a `.proto` file of plain fields, one a line.
+
+    Raises:
+        ValueError: A line of a message is no such field.
+    """
+    found: dict[str, Fields] = {}
+    for name, body in _MESSAGE.findall(text):
+        fields = _FIELD.findall(body)
+        if len(fields) != sum(1 for line in body.splitlines() if line.strip()):
+            raise ValueError(f"message {name} has more than plain fields")
+        found[name] = {
+            field: (int(number), f"{repeated or mapped} {of}".strip()) for repeated, mapped, of, field, number in fields
+        }
+    return found
+
+
 @cache
 def _pool(package: str) -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool
 
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
-    for name, fields in _PACKAGES[package].items():
+    for name, fields in messages_of((_FOLDER / _FILES[package]).read_text()).items():
         described = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
             _field(described, f".{package}.{name}", field, number, kind, package)
@@ -138,8 +98,6 @@ def _field(described: Any, at: str, name: str, number: int, kind: str, package: 
         _field(nested, f"{at}.{entry}", "key", 1, "string", package)
         _field(nested, f"{at}.{entry}", "value", 2, of, package)
         added.type, added.type_name = field.TYPE_MESSAGE, f"{at}.{entry}"
-    elif of == "enum":  # the same on the wire
-        added.type = field.TYPE_INT32
     elif of[0].isupper():
         added.type, added.type_name = field.TYPE_MESSAGE, f".{package}.{of}"
     else:
