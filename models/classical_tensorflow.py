@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Names that the graph's ends have.
 FEED, FETCH = "dense_1_input", "dense_{last}/{what}"
-_FLOAT = 1  # DataType.DT_FLOAT
+_FLOAT, _INT = 1, 3  # DataType.DT_FLOAT, DT_INT32
 _LAST = {"sigmoid": "Sigmoid", "softmax": "Softmax", "identity": "Identity"}
 _BETWEEN = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 #: The graph version that the operations are meant in, and the oldest reader that may try.
@@ -31,10 +31,20 @@ def fetch_of(model: Mlp) -> str:
     return FETCH.format(last=len(model.layers), what=_LAST[model.last])
 
 
-def graph_bytes(model: Mlp) -> bytes:
-    """A frozen `GraphDef`: fed at `FEED` with float (batch, values), fetched at `fetch_of(model)`."""
-    nodes = [_node("Placeholder", FEED, (), dtype=_type(_FLOAT), shape=_field(7, _shape((-1, model.values))))]
+def graph_bytes(model: Mlp, input_shape: Sequence[int] = ()) -> bytes:
+    """A frozen `GraphDef`: fed at `FEED` with float (batch, values), fetched at `fetch_of(model)`.
+
+    Args:
+        model: A perceptron.
+        input_shape: Of one point, where that is not flat; it is made so first.
+    """
+    fed = (-1, *(input_shape or (model.values,)))
+    nodes = [_node("Placeholder", FEED, (), dtype=_type(_FLOAT), shape=_field(7, _shape(fed)))]
     at = FEED
+    if len(fed) > 2:
+        nodes.append(_integers("flat/shape", (-1, model.values)))
+        nodes.append(_node("Reshape", "flat", (at, "flat/shape"), T=_type(_FLOAT), Tshape=_type(_INT)))
+        at = "flat"
     if model.mean is not None and model.scale is not None:
         nodes += [_constant("mean", model.mean), _constant("scale", model.scale)]
         nodes += [_node("Sub", "centred", (at, "mean"), T=_type(_FLOAT))]
@@ -62,19 +72,25 @@ def graph_bytes(model: Mlp) -> bytes:
     return b"".join(_field(1, node) for node in nodes) + _field(4, versions)
 
 
-def write_saved_model(model: Mlp, folder: Path) -> None:
+def write_saved_model(model: Mlp, folder: Path, input_shape: Sequence[int] = ()) -> None:
     """Writes a SavedModel folder: tag `serve`, signature `serving_default` from `inputs` to `outputs`.
+
+    Args:
+        model: A perceptron.
+        folder: Made where it is missing.
+        input_shape: As in `graph_bytes`.
 
     Raises:
         OSError: It cannot be written.
     """
     signature = (
-        _field(1, _entry("inputs", _tensor_info(f"{FEED}:0", (-1, model.values))))
+        _field(1, _entry("inputs", _tensor_info(f"{FEED}:0", (-1, *(input_shape or (model.values,))))))
         + _field(2, _entry("outputs", _tensor_info(f"{fetch_of(model)}:0", (-1, model.outputs))))
         + _field(3, b"tensorflow/serving/predict")
     )
     info = _field(4, b"serve") + _field(5, b"2.0.0")  # tags, the TensorFlow it is meant for
-    meta_graph = _field(1, info) + _field(2, graph_bytes(model)) + _field(5, _entry("serving_default", signature))
+    served = _field(5, _entry("serving_default", signature))
+    meta_graph = _field(1, info) + _field(2, graph_bytes(model, input_shape)) + served
     (folder / "variables").mkdir(parents=True, exist_ok=True)
     (folder / "saved_model.pb").write_bytes(_varint_field(1, 1) + _field(2, meta_graph))
 
@@ -85,6 +101,14 @@ def _constant(name: str, value: NDArray[np.float32]) -> bytes:
     content = np.ascontiguousarray(value, "<f4")
     tensor = _varint_field(1, _FLOAT) + _field(2, _shape(content.shape)) + _field(4, content.tobytes())
     return _node("Const", name, (), dtype=_type(_FLOAT), value=_field(8, tensor))
+
+
+def _integers(name: str, values: Sequence[int]) -> bytes:
+    import numpy as np
+
+    content = np.array(values, "<i4")
+    tensor = _varint_field(1, _INT) + _field(2, _shape(content.shape)) + _field(4, content.tobytes())
+    return _node("Const", name, (), dtype=_type(_INT), value=_field(8, tensor))
 
 
 def _node(op: str, name: str, inputs: Sequence[str], **attributes: bytes) -> bytes:

@@ -86,4 +86,4 @@ def network() -> Network:
     return Network("inception-v3", (299, 299, 3), tuple(s.layers))
 
 
-INCEPTION_V3 = define(network(), "inception modules, no auxiliary head, 299x299x3, raw logits")
+INCEPTION_V3 = define(network(), "inception modules, no auxiliary head, 299x299x3, raw logits", revision=2)

@@ -40,7 +40,10 @@ def write_savedmodel(network: Network, weights: Weights, path: Path) -> None:
     model = build(network, weights)
     spec = tf.TensorSpec((None, *network.input_shape), tf.float32, name=INPUT)
     serve = tf.function(lambda input: {OUTPUT: model(input, training=False)}, input_signature=[spec])  # noqa: A006
-    tf.saved_model.save(model, str(path), signatures={SIGNATURE: serve})
+    # With a Keras 3 model as root, the checkpoint's variables are not those that a session (of TensorFlow Java) reads.
+    root = tf.Module()
+    root.held = [variable.value for variable in model.variables]
+    tf.saved_model.save(root, str(path), signatures={SIGNATURE: serve})
 
 
 def write_h5(network: Network, weights: Weights, path: Path) -> None:

@@ -37,4 +37,4 @@ def network() -> Network:
     return Network("resnet50", (224, 224, 3), tuple(s.layers))
 
 
-RESNET50 = define(network(), "50 layers with residuals (v1.5), 224x224x3, raw logits")
+RESNET50 = define(network(), "50 layers with residuals (v1.5), 224x224x3, raw logits", revision=2)

@@ -30,4 +30,4 @@ def network() -> Network:
     return Network("vgg19", (224, 224, 3), tuple(s.layers))
 
 
-VGG19 = define(network(), "16 convolutions, 3 dense layers, 224x224x3, raw logits")
+VGG19 = define(network(), "16 convolutions, 3 dense layers, 224x224x3, raw logits", revision=2)

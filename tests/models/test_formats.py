@@ -15,6 +15,8 @@ from models import check as check_module
 from models import runtimes, scorer, zoo
 from models.check import SPREAD, TOLERANCE, check, compare
 from models.definition import ModelDef, ModelError, need
+from models.ffnn import network, weights
+from models.networks import is_perceptron
 from models.runtimes import Runtime
 
 Floats = NDArray[np.float32]
@@ -64,16 +66,35 @@ def test_a_framework_that_is_not_installed_is_named(tmp_path: Path, fmt: str) ->
     if importlib.util.find_spec(package) is not None:
         pytest.skip(f"{package} is installed: nothing to refuse")
     asked = rf"{package}, .*not installed.*pip install 'weir\[{package}\]'"
-    with pytest.raises(ModelError, match=asked):
-        zoo.export("ffnn", tmp_path, 0, fmt)
+    with pytest.raises(ModelError, match=asked):  # of a perceptron, SavedModel and H5 are written without TensorFlow
+        zoo.export("ffnn" if fmt == "torchscript" else "resnet50", tmp_path, 0, fmt)
     with pytest.raises(ModelError, match=asked):
         scorer.load_scorer("ffnn", runtime, tmp_path)
     with pytest.raises(ModelError, match=asked):
         scorer.refuse("ffnn", runtime)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
     (found,) = check("ffnn", tmp_path, 0, [fmt])
     assert (found.runtime, found.error) == (None, None)
-    assert package in found.note
-    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    assert ("torch" if fmt == "torchscript" else "no runtime installed here scores it") in found.note
+
+
+def test_a_perceptron_is_written_without_its_frameworks(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="Keras files: pip install h5py")
+    layers = [tuple(each) for each in weights(3)]
+    with h5py.File(zoo.export("ffnn", tmp_path, 3, "h5")) as file:
+        assert file.attrs["keras_version"].startswith("2.")
+        root = file["model_weights"]
+        assert [name.decode() for name in root.attrs["layer_names"]] == ["flat", *(f"dense{i}" for i in range(1, 6))]
+        for i, (matrix, bias) in enumerate(layers, 1):
+            group = root[f"dense{i}"]
+            names = [name.decode() for name in group.attrs["weight_names"]]
+            assert names == [f"dense{i}/kernel:0", f"dense{i}/bias:0"]
+            assert np.array_equal(group[names[0]], matrix.T)
+            assert np.array_equal(group[names[1]], bias)
+    saved = zoo.export("ffnn", tmp_path, 3, "savedmodel") / "saved_model.pb"
+    assert layers[0][0].T.tobytes() in saved.read_bytes()
+    assert is_perceptron(network())
+    assert not is_perceptron(dataclasses.replace(network(), layers=network().layers[:-1]))
 
 
 def test_resnet50_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
