@@ -297,6 +297,8 @@ def trust(meta: Mapping[str, Any]) -> str:
     if meta.get("calibration"):
         return trust_line(meta["calibration"])
     broker = ((meta.get("scenario") or {}).get("broker") or {}).get("kind")
+    if (meta.get("versions") or {}).get("broker") == "none":
+        return "measured, not predicted; no broker"
     words = {
         "kafka": "a real Kafka broker on this host",
         "mock": "librdkafka's mock broker: its latencies are not Kafka's",

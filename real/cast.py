@@ -29,6 +29,14 @@ ENGINE = "engine"
 _SPARE_ROWS = 100_000
 
 
+def append_clock(scenario: Scenario, broker: Broker) -> str:
+    """Whose clock says when an output is out: the broker's as it appends it, or the collector's as it reads it.
+
+    An output of a transaction is appended before that is committed, and nobody who reads what is committed has it yet.
+    """
+    return "collector" if scenario.engine.delivery == "exactly-once" else broker.append_clock
+
+
 class Cast:
     """The processes of a run.
 
@@ -57,7 +65,7 @@ class Cast:
         self.topics, self.directory = topics, directory
         self.engine = engine(scenario.engine.kind)
         self.generators = [f"generator.{i}" for i in range(scenario.workload.producers)]
-        self.workers = [f"worker.{i}" for i in range(scenario.engine.parallelism)]
+        self.workers = [f"worker.{i}" for i in range(self.engine.workers(scenario))]
         self.processes = [ENGINE] if self.engine.shared else self.workers
         self.hosts = dict.fromkeys(self.workers, ENGINE) if self.engine.shared else {}
         self.parts: dict[str, Process] = {}
@@ -74,13 +82,15 @@ class Cast:
         """Starts them all, an external server first; `poison` as in `Session.run`, `say` is told what takes long."""
         np.save(self.directory / "schedule.npy", self.plan.due)
         np.save(self.directory / "partition.npy", self.plan.partition)
+        self.engine.lay_out(self.scenario, self.directory)
         if self.scenario.serving.kind == "external":
             from real.servers.played import Played
 
             self.server = Played(self.scenario, self.supervisor, self._models_folder())
             self.server.start(say)
         self._load(poison)
-        self._collector()
+        if not self.engine.brokerless:
+            self._collector()
         stream = self.scenario.model_stream
         if stream is not None:
             from real.model_stream.cast import PUBLISHER, Models
@@ -112,7 +122,8 @@ class Cast:
             own = len(range(i, n, len(self.generators)))
             Rows(self.rows(name), GENERATOR_ROW, own, create=True)
             counted = self._counted(name, Gen.PART)
-            self.parts[name] = self.supervisor.python(name, "real.generator", {**common, **counted, "index": i})
+            told = {**common, **counted, "index": i}
+            self.parts[name] = self.supervisor.python(name, self.engine.generator, told)
 
     def _collector(self) -> None:
         scenario, broker, topic = self.scenario, self.broker, self.topics[1]
@@ -121,8 +132,8 @@ class Cast:
             "topic": topic,
             "partitions": scenario.broker.partitions,
             "records": len(self.plan.due),
-            "append_clock": broker.append_clock,
-            "consumer": {**source, **broker.client_overrides()},
+            "append_clock": append_clock(scenario, broker),
+            "consumer": {**source, **broker.client_overrides(), "isolation.level": "read_committed"},
             **self._counted("collector", Coll.PART),
         }
         self.parts["collector"] = self.supervisor.python("collector", "real.collector", config)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from real.brokers.security import secured
 from real.child import Child, RequestLog, main, settle, settled_threads
 from real.wire import COLLECTOR_ROW, HEADER_KEY, OUTPUT_HEADER, Coll, Slots
 
@@ -37,7 +38,7 @@ class Collector:
         from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
         config = self.child.config
-        self.consumer: Any = Consumer({**config["consumer"], "stats_cb": self.requests})
+        self.consumer: Any = Consumer(secured({**config["consumer"], "stats_cb": self.requests}))
         self.consumer.list_topics(self.topic, timeout=30)
         self.consumer.assign([TopicPartition(self.topic, p, OFFSET_BEGINNING) for p in range(config["partitions"])])
         self.consumer.poll(0)

@@ -56,16 +56,18 @@ class Window:
         """The object of run.json."""
         parts = [self._generator(f"generator.{i}") for i in range(generators)]
         each = [self._worker(f"worker.{i}") for i in range(workers)]
-        collector = self._collector()
+        ways: Counts = {}  # to the engine and from it, where a broker is between
+        if "collector" in self.end.slots:
+            collector = self._collector()
+            ways = {"broker": self._broker(parts, each, collector), "collector": collector}
         generator = {key: _sum([part[key] for part in parts]) for key in parts[0]} if parts else {}
         return {
             "window_ns": self.end.at_ns - self.begin.at_ns,
             "generator": generator,
-            "broker": self._broker(parts, each, collector),
+            **ways,
             "workers": each,
             **({"server": self._server()} if "server" in self.end.threads else {}),
             **({"engine": self._shared(each)} if self.hosts else {}),
-            "collector": collector,
             "host": self._host(),
         }
 
@@ -203,7 +205,8 @@ class Window:
         for times in spent(self.begin.threads.get(name, {}), self.end.threads[name]).values():
             whole += times
         if name in self.begin.cpu_ns and name in self.end.cpu_ns:
-            whole = replace(whole, cpu_ns=self.end.cpu_ns[name] - self.begin.cpu_ns[name])
+            # Of a process that a fault replaced there is what its threads used since.
+            whole = replace(whole, cpu_ns=max(whole.cpu_ns, self.end.cpu_ns[name] - self.begin.cpu_ns[name]))
         return whole
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from real.brokers.security import secured
 from real.child import Child, RequestLog, exact_timers, main, settle, settled_threads
 from real.wire import ACK_AT, ACK_ROW, ACKNOWLEDGED, GENERATOR_ROW, HEADER_KEY, INPUT_HEADER, REFUSED, Gen, Rows, Slots
 
@@ -62,7 +63,7 @@ class Generator:
         """The life of a generator."""
         from confluent_kafka import Producer
 
-        self.producer: Any = Producer({**self.child.config["producer"], "stats_cb": self.requests})
+        self.producer: Any = Producer(secured({**self.child.config["producer"], "stats_cb": self.requests}))
         self.producer.list_topics(self.topic, timeout=30)
         if self.child.config["preload"]:
             self.child.order("preload").wait()

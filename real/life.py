@@ -13,10 +13,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from real import settings
+from real import gc_logs, settings
 from real.brokers.base import Broker
 from real.cast import ENGINE, Cast
 from real.errors import BacklogLostError, ChildDiedError, DeadlineError, HarnessError
@@ -95,7 +96,8 @@ class Life:
         self._watch = None if sinks is None else Watch(self.cast, sinks, plan.due)
         self._generators, self._workers, self._engine = self.cast.generators, self.cast.workers, self.cast.processes
         self._publishers = [] if scenario.model_stream is None else [PUBLISHER]
-        self._faults = Faults(scenario.faults, self.cast, supervisor)
+        self._collectors = [] if self.cast.engine.brokerless else ["collector"]
+        self._faults = Faults(scenario.faults, self.cast, supervisor, broker, self._took)
         self._assigned: dict[str, list[int]] = {}
         self._roles: dict[str, dict[str, Any]] = {}
         self._committed: dict[int, int] = {}
@@ -105,6 +107,8 @@ class Life:
         deadline = scenario.deadline_ns or plan.stop_ns + GRACE_NS
         self._deadline = time.monotonic() + deadline / S_NS
         self._t0 = 0
+        #: How long the broker's logs of garbage collections were before the run.
+        self.gc_before = gc_logs.lengths(broker.gc_logs)
 
     def rows(self, name: str) -> Path:
         """A side file."""
@@ -135,6 +139,9 @@ class Life:
             if self._watch is not None:
                 self._watch.stop()
             self.supervisor.kill(list(self._parts.values()))
+            for name in self._engine:
+                if name in self._parts:
+                    self.cast.engine.ended(self._parts[name], self.supervisor)
             if self.cast.server is not None:
                 self.cast.server.stop()
         return Ending(reason, error, self._t0, self._begin, self._end, self._committed, self._roles, self._timing)
@@ -148,21 +155,24 @@ class Life:
         backlog = self.plan.backlog
         if backlog:
             self._preload()
-        for name in [*self._generators, *self._publishers, "collector", *self._engine]:
+        for name in [*self._generators, *self._publishers, *self._collectors, *self._engine]:
             self._roles[name] = self._report(name, "ready")
         self.cast.engine.accept(self.scenario, self.directory)
         self._timing["ready_s"] = time.monotonic() - began
         joined = time.monotonic()
         for name in self._engine:
             self._parts[name].order("join")
-        self._until(self._all_assigned, _READY_S, "assigning every partition to a worker")
+        if self._collectors:  # else there are no partitions
+            self._until(self._all_assigned, self.cast.engine.ready_s, "assigning every partition to a worker")
         self._timing["assign_s"] = time.monotonic() - joined
         parts = {name: process_part(process.pid, self._slots.get(name)) for name, process in self._parts.items()}
+        parts |= {name: self.cast.engine.part(self._parts[name], self._slots.get(name)) for name in self._engine}
         for name in self._workers:
             parts.setdefault(name, counted_part(self._slots[name]))
         if self.cast.server is not None:
             parts["server"] = self.cast.server.part()
-        parts["broker"] = Part(self.broker.pid, lambda wakeups: self.broker.threads(wakeups=wakeups))
+        if self._collectors:
+            parts["broker"] = Part(self.broker.pid, lambda wakeups: self.broker.threads(wakeups=wakeups))
         self.sampler = Sampler(parts)
         self._t0 = math.ceil((time.time_ns() + _LEAD_NS) / MS_NS) * MS_NS
         for process in self._parts.values():
@@ -236,7 +246,13 @@ class Life:
         self._timing["clock_step_ms"] = (time.time_ns() - time.monotonic_ns() - steady) / MS_NS
 
     def _progressed(self) -> int:
-        return int(self._slots["collector"].values[Coll.RECORDS]) + self._count(self._workers, Work.RECORDS)
+        return self._count(self._collectors, Coll.RECORDS) + self._count(self._workers, Work.RECORDS)
+
+    def _out(self) -> int:
+        """Different records that came out; without a collector, those that the workers are done with."""
+        if not self._collectors:
+            return self._count(self._workers, Work.ACKED)
+        return self._count(self._collectors, Coll.UNIQUE)
 
     def _dropped(self) -> int:
         models = self.cast.models
@@ -254,8 +270,7 @@ class Life:
                     return False
                 self._roles[name]["left"] = event["left"]
         acked = self._count(self._generators, Gen.ACKED)
-        done = self._slots["collector"].values[Coll.UNIQUE] + self._count(self._workers, Work.BAD, Work.FAILED)
-        done += self._dropped()
+        done = self._out() + self._count(self._workers, Work.BAD, Work.FAILED) + self._dropped()
         return bool(done >= acked)
 
     def _watch_backlog(self) -> None:
@@ -272,7 +287,7 @@ class Life:
                 raise BacklogLostError(f"partition {p} holds {held} unread bytes; the mock broker keeps about {limit}")
 
     def _tell(self, now: int) -> None:
-        out, total = self._slots["collector"].values[Coll.UNIQUE], len(self.plan.due)
+        out, total = self._out(), len(self.plan.due)
         what = "load" if now < self.plan.load_end_ns else "drain"
         share = out / total if self.plan.window_ns is None else min(1.0, max(0, now) / self.plan.load_end_ns)
         self._progress(f"{what}: {out:,} of {total:,} records out", share)
@@ -290,12 +305,19 @@ class Life:
             for name in names:
                 self._done(name)
         wanted = self._count(self._workers, Work.ACKED)
-        collector = self._slots["collector"].values
-        with contextlib.suppress(DeadlineError):  # outputs that cannot be read are found as lost
-            self._until(lambda: collector[Coll.RECORDS] >= wanted, 5.0, "collecting the last outputs")
-        self._stop("collector")
-        self._done("collector")
+        for name in self._collectors:
+            collector = self._slots[name].values
+            with contextlib.suppress(DeadlineError):  # outputs that cannot be read are found as lost
+                self._until(partial(self._collected, collector, wanted), 5.0, "collecting the last outputs")
+            self._stop(name)
+            self._done(name)
         self._timing["stop_s"] = time.monotonic() - began
+
+    def _collected(self, found: Any, wanted: int) -> bool:
+        """Whether every output is read; of those in transactions nobody reads the ones that were withdrawn."""
+        if self.scenario.engine.delivery == "exactly-once" and self._accounted():
+            return True
+        return bool(found[Coll.RECORDS] >= wanted)
 
     def _stop(self, name: str) -> None:
         self._parts[name].expected = True
@@ -318,12 +340,13 @@ class Life:
         if self.cast.server is not None:
             self.cast.server.expected()
         end = time.monotonic() + _SALVAGE_S
-        collector = self._slots["collector"].values
         self._collect_done([*self._generators, *self._publishers, *self._engine], end)
         wanted = self._count(self._workers, Work.ACKED)
-        while collector[Coll.RECORDS] < wanted and time.monotonic() < end and self._parts["collector"].alive():
-            time.sleep(0.02)
-        self._collect_done(["collector"], end + 1.0)
+        for name in self._collectors:
+            collector = self._slots[name].values
+            while collector[Coll.RECORDS] < wanted and time.monotonic() < end and self._parts[name].alive():
+                time.sleep(0.02)
+        self._collect_done(self._collectors, end + 1.0)
 
     def _collect_done(self, names: Sequence[str], end: float) -> None:
         waiting = {name for name in names if self._parts[name].alive()}
@@ -348,8 +371,9 @@ class Life:
             self._roles.setdefault(name, {})["requests"] = event["requests"]
             if "models" in event:
                 self._roles[name]["models"] = event["models"]
-        if self.cast.server is not None and "calls" in event:
-            self.cast.server.took(event["calls"])
+        for each in event.get("workers", [event]):
+            if self.cast.server is not None and "calls" in each:
+                self.cast.server.took(each["calls"])
         self._committed.update({int(p): at for p, at in event.get("committed", {}).items()})
 
     # -- waiting ------------------------------------------------------------------------------------------------
@@ -369,7 +393,8 @@ class Life:
 
     def _report(self, name: str, event: str) -> dict[str, Any]:
         process = self._parts[name]
-        found: dict[str, Any] = self._until(lambda: process.take(event), _READY_S, f"{name}: waiting for {event!r}")
+        limit_s = self.cast.engine.ready_s if name in self._engine else _READY_S
+        found: dict[str, Any] = self._until(lambda: process.take(event), limit_s, f"{name}: waiting for {event!r}")
         return found
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ Ints = NDArray[np.int64]
 _HERE = ("default", "this")
 #: Without a deadline of its own a run may take its load, its drain and this much.
 GRACE_NS = 60 * S_NS
+#: What a run's files take at least (a broker's log among them), and what a record adds to each process' own.
+_LEAST_FREE_BYTES, _RECORD_FILE_BYTES = 64 << 20, 80
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,12 @@ def refuse_elsewhere(scenario: Scenario) -> None:
         RefusedError: Naming the key.
     """
     from real.engines import engine
+    from real.faults import refuse as refuse_faults
     from real.model_stream.cast import refuse as refuse_models
 
     engine(scenario.engine.kind).refuse(scenario)
     refuse_models(scenario)
+    refuse_faults(scenario)
     here = (*_HERE, socket.gethostname())
     cores = len(os.sched_getaffinity(0))
     for name, host in scenario.hosts.hosts.items():
@@ -88,6 +95,26 @@ def refuse_elsewhere(scenario: Scenario) -> None:
     for part, name in scenario.hosts.parts.items():
         if name not in here:
             raise RefusedError(f"hosts.{part}.on", f"on {name}; real runs every part on this machine ({here[-1]})")
+
+
+def refuse_full(scenario: Scenario, records: int, folders: Sequence[Path]) -> None:
+    """Refuses a run whose files would not have room: what is mapped cannot fail in an orderly way later.
+
+    Args:
+        scenario: To run.
+        records: How many it sends.
+        folders: Where the processes' files are to be, and the run's.
+
+    Raises:
+        RefusedError: Naming the folder.
+    """
+    need = _LEAST_FREE_BYTES + records * _RECORD_FILE_BYTES * (1 + scenario.engine.parallelism)
+    for folder in folders:
+        there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+        free = shutil.disk_usage(there).free
+        if free < need:
+            message = f"{free >> 20} MiB free on its disk; the files of this run need {need >> 20} MiB"
+            raise RefusedError(str(folder), f"{message} (elsewhere: TMPDIR, --out)")
 
 
 def refuse_broker(scenario: Scenario, max_partitions: int | None) -> None:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from real import reaper
+from real.brokers.security import PREFIX as PREFIX_OF_SECRETS
 from real.errors import ChildDiedError, DeadlineError, HarnessError
 from real.procfs import start_time
 
@@ -120,6 +121,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
         self._more: list[Path] = []
+        self._hands_on = False
         self._serial = 0
         self._reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", reaper.__file__, self._token],
@@ -200,7 +202,7 @@ class Supervisor:
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else file,
                 stderr=file,
-                env={**os.environ, **env, reaper.TOKEN: self._token},
+                env={**self._environment(talks), **env, reaper.TOKEN: self._token},
                 process_group=0,
             )
         self._tell(f"group {popen.pid}")
@@ -210,6 +212,14 @@ class Supervisor:
             os.set_blocking(popen.stdout.fileno(), False)
             self._selector.register(popen.stdout, selectors.EVENT_READ, process)
         return process
+
+    def hand_on(self, secrets_too: bool) -> None:
+        """Whether processes that talk find the secrets of clients in their environment, from now on."""
+        self._hands_on = secrets_too
+
+    def _environment(self, talks: bool) -> dict[str, str]:
+        handed = talks and self._hands_on
+        return {name: value for name, value in os.environ.items() if handed or not name.startswith(PREFIX_OF_SECRETS)}
 
     def wait(self, timeout_s: float) -> None:
         """Takes reports for at most that long, returning after the first; notices ends.
@@ -255,6 +265,10 @@ class Supervisor:
             process.expected = True
             _signal(process.pid, signal.SIGKILL)
         self.stop(processes, term=False)
+
+    def pause(self, process: Process, *, stop: bool) -> None:
+        """Stops a process with its group where it stands, or lets it go on."""
+        _signal(process.pid, signal.SIGSTOP if stop else signal.SIGCONT)
 
     def remove_too(self, path: Path) -> None:
         """Has a file or folder that a process of ours made elsewhere removed at the end, however that comes."""

@@ -9,7 +9,9 @@ from typing import Any
 from analysis.fingerprint import fingerprint
 from analysis.runs import RunWriter, new_run_id
 from analysis.verdict import evaluate
+from real import gc_logs
 from real.brokers.base import Broker
+from real.cast import append_clock
 from real.counters import Window
 from real.fingerprint import versions
 from real.life import Ending, Life
@@ -18,6 +20,17 @@ from real.model_stream.result import counters as counters_of_models
 from real.plan import Plan
 from scenarios.load import resolved
 from scenarios.spec import MS_NS, Scenario
+
+
+def _records(plan: Plan, life: Life, ending: Ending, producers: int, workers: int) -> dict[str, Any]:
+    generators = [life.rows(f"generator.{i}") for i in range(producers)]
+    own = [life.rows(f"worker.{i}") for i in range(workers)]
+    outputs = life.rows("collector")
+    if life.cast.engine.brokerless:
+        from real.engines.standalone_way import records
+
+        return records(plan.due, ending.t0_ns, plan.backlog, generators, own, outputs, ending.committed)
+    return merge(plan.due, plan.partition, plan.backlog, ending.t0_ns, generators, own, outputs, ending.committed)
 
 
 def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending, broker: Broker) -> Path:
@@ -29,20 +42,13 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
     Raises:
         RunError: It cannot be written.
     """
-    workload, workers = scenario.workload, scenario.engine.parallelism
-    records = merge(
-        plan.due,
-        plan.partition,
-        plan.backlog,
-        ending.t0_ns,
-        [life.rows(f"generator.{i}") for i in range(workload.producers)],
-        [life.rows(f"worker.{i}") for i in range(workers)],
-        life.rows("collector"),
-        ending.committed,
-    )
+    workload, workers = scenario.workload, len(life.cast.workers)
+    records = _records(plan, life, ending, workload.producers, workers)
     counters: dict[str, Any] = {}
     if ending.begin is not None and ending.end is not None:
         counters = Window(ending.begin, ending.end, ending.roles, life.cast.hosts).counters(workload.producers, workers)
+        if facts := life.cast.engine.facts(scenario):
+            counters["engine"] = {**facts, **counters.get("engine", {})}
     start = datetime.fromtimestamp(ending.t0_ns / 1e9, UTC)
     meta: dict[str, Any] = {
         "name": scenario.name,
@@ -54,7 +60,7 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
         "versions": {**versions(broker.kind, broker.version), **life.cast.engine.versions()},
         "fingerprint": fingerprint(),
         "calibration": None,
-        "append_clock": broker.append_clock,
+        "append_clock": append_clock(scenario, broker),
         **evaluate(scenario, records, counters, reason=ending.reason),
         "counters": counters,
         "timing": ending.timing,
@@ -69,6 +75,8 @@ def write(root: Path, scenario: Scenario, plan: Plan, life: Life, ending: Ending
         writer.begin(meta)
         writer.add_records(records)
         writer.add_host(life.sampler.table())
+        gc_logs.copy(gc_logs.of(life.directory), {}, writer.directory, "engine")
+        gc_logs.copy(broker.gc_logs, life.gc_before, writer.directory, "broker")
         if ending.reason == "interrupted":
             return writer.abandon("interrupted")
         return writer.finish(meta)

@@ -23,11 +23,12 @@ from typing import Any, Self
 
 from real import brokers
 from real.brokers.base import Broker
+from real.brokers.none import NoBroker
 from real.engines import engine
 from real.errors import ChildDiedError, HarnessError
 from real.life import Ending, Life, Progress
 from real.model_stream.cast import topics as model_topics
-from real.plan import Plan, plan, refuse_broker, refuse_elsewhere
+from real.plan import Plan, plan, refuse_broker, refuse_elsewhere, refuse_full
 from real.processes import OWNER_FILE, Supervisor
 from real.sinks import Sinks
 from real.warm import WARM_S, warm
@@ -148,9 +149,11 @@ class Session:
         scenario = self.adapted(scenario)
         refuse_elsewhere(scenario)
         planned = plan(scenario)
-        engine(scenario.engine.kind).prepare(self.supervisor, lambda line: self._progress(line, None))
+        refuse_full(scenario, len(planned.due), (self.supervisor.directory, self.out))
+        found = engine(scenario.engine.kind)
+        found.prepare_for(scenario, self.supervisor, lambda line: self._progress(line, None))
         began = time.monotonic()
-        broker = self.broker(scenario.broker)
+        broker: Broker = NoBroker() if found.brokerless else self.broker(scenario.broker)
         refuse_broker(scenario, broker.max_partitions)
         topics = self._topics()
         directory = self.supervisor.directory / f"run-{topics[0].rpartition('-')[0][-6:]}"
@@ -167,7 +170,8 @@ class Session:
                 sinks=self.sinks if self.sinks.all else None,
             )
             ending = life.go()
-            ending.timing = {**self._broker_timing, **ending.timing, "total_s": time.monotonic() - began}
+            of_broker = self._broker_timing if broker is self._broker else {}
+            ending.timing = {**of_broker, **ending.timing, "total_s": time.monotonic() - began}
             self.last_error = ending.error
             if isinstance(ending.error, ChildDiedError) and ending.error.name == "broker":
                 self._drop_broker()

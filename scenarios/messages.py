@@ -45,7 +45,7 @@ def told(document: Document, item: dict[str, Any], root: type[Section] = Scenari
         shapes = {
             **dict.fromkeys(("name", "model", "type"), "letters, digits, '.', '_' and '-', at most 80"),
             "bootstrap": "host:port[,host:port]",
-            "target": "worker-N, instance-N or generator-N, counted from 0, or broker",
+            "target": "worker-N, instance-N or generator-N, counted from 0; engine, server or broker",
         }
         return document.error(
             path, f"{_short(value)} is not allowed; write {shapes.get(str(path[-1]), context['pattern'])}"

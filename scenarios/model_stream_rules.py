@@ -44,12 +44,18 @@ def _faults(file: schema.ScenarioFile) -> Iterator[Problem]:
         if part in counts and int(number) >= counts[part]:
             last = counts[part] - 1
             yield Problem(("faults", i, "target"), f"there is no {fault.target}: the last one is {part}-{last}")
+        if fault.target == "server" and file.serving.kind != "external":
+            yield Problem(("faults", i, "target"), "there is no server: the engine scores (embedded)")
+        if fault.kind == "pause" and fault.restart is None:
+            yield Problem(("faults", i), "who is paused goes on some time: give restart, how long after")
 
 
 def _stream(file: schema.ScenarioFile, stream: ModelStream) -> Iterator[Problem]:
     at: Path = ("model_stream",)
     if file.engine.kind in WITHOUT:
         yield Problem(at, f"the engine {file.engine.kind} takes no models from a topic", at_key=True)
+    if file.engine.delivery == "exactly-once":
+        yield Problem(("engine", "delivery"), "what a stream of models keeps is not part of the engine's transactions")
     if file.serving.kind != "embedded":
         yield Problem(("serving", "kind"), "models of a stream are scored by the workers themselves: embedded")
     if not stream.messages:

@@ -18,7 +18,7 @@ _STATE = spec.StoreState()
 _TOPIC = spec.ModelTopic()
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 #: What may be hit: one of several by its number from 0, or all of a part.
-_TARGET = r"^((worker|instance|generator)-\d{1,4}|broker)$"
+_TARGET = r"^((worker|instance|generator)-\d{1,4}|engine|server|broker)$"
 
 
 class ModelMessage(Section):
@@ -107,6 +107,11 @@ class Fault(Section):
 
     SPEC: ClassVar[Any] = spec.Fault
     at: Duration = Field(description="from the run's start")
-    target: str = Field(pattern=_TARGET, description="worker-N, instance-N, generator-N (from 0), or broker")
-    kind: Literal["kill"] = Field(default="kill", description="kill: it is gone at once (SIGKILL)")
-    restart: Duration | None = Field(default=None, description="so long after; default never")
+    target: str = Field(pattern=_TARGET, description="worker-N, instance-N, generator-N, engine, server or broker")
+    kind: Literal["kill", "pause", "restart"] = Field(
+        default="kill",
+        description="kill: it is gone at once (SIGKILL); pause: it stands still (SIGSTOP); restart: asked to end",
+    )
+    restart: Duration | None = Field(
+        default=None, description="it is back so long after; default never, with kind: restart at once"
+    )

@@ -20,13 +20,15 @@ OWN_MODEL = "file"
 BROKERS = ("kafka", "mock", "external")
 #: Model servers that real starts; a runtime's word with an external server means our own server, weir, with it.
 SERVERS = ("weir", "mlserver", "torchserve", "ray-serve", "triton", "tf-serving-protocol")
+#: Of engines in a JVM alone (`real/engines/jvm_runtimes.py`).
+JVM_RUNTIMES = ("savedmodel", "dl4j", "nd4j")
 #: Known to calibrations from elsewhere: predicted, but not run here.
-FOREIGN_RUNTIMES = ("savedmodel", "dl4j", "tf-serving")
+FOREIGN_RUNTIMES = ("tf-serving",)
 FOREIGN_MODELS: tuple[str, ...] = ()
 
 _BUILT_IN = {
     "engines": ENGINES,
-    "runtimes": (*RUNTIMES, *SERVERS, *FOREIGN_RUNTIMES),
+    "runtimes": (*RUNTIMES, *SERVERS, *JVM_RUNTIMES, *FOREIGN_RUNTIMES),
     "models": (*MODELS, OWN_MODEL, *FOREIGN_MODELS),
 }
 

@@ -137,6 +137,12 @@ def _engine(file: schema.ScenarioFile) -> Iterator[Problem]:
             yield Problem(
                 ("engine", name), f"chained operators have no {name}; write chained: false beside it", at_key=True
             )
+    if engine.transaction_timeout is not None:
+        if engine.delivery != "exactly-once":
+            yield Problem(("engine", "transaction_timeout"), "only exactly-once has transactions", at_key=True)
+        elif engine.transaction_timeout < engine.commit_interval:
+            message = "shorter than commit_interval: the broker would end every transaction before its commit"
+            yield Problem(("engine", "transaction_timeout"), message)
     if engine.async_capacity is not None and (own is None or "async_capacity" in own):
         yield Problem(
             ("engine", "async_capacity"), "asynchronous calls are not modelled yet; a task waits for each answer", True

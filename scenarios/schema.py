@@ -85,14 +85,15 @@ def _word(value: Any) -> Any:
 # Engine fields that only some kinds read, as above; an engine that is not here may be given any.
 ENGINE_FIELDS: dict[str, tuple[str, ...]] = {
     "python": (),
-    "kafka-streams": (),
+    "kafka-streams": ("delivery", "transaction_timeout"),
     "flink": (
+        *("delivery", "transaction_timeout"),
         *("chained", "source_parallelism", "sink_parallelism"),
         *("buffer_timeout", "buffer_bytes", "buffer_capacity", "async_capacity"),
     ),
     "pekko": (),
     "spark": ("trigger_interval", "poll_delay", "max_offsets_per_trigger", "task_slots"),
-    "ray": ("cpus_per_actor", "total_cpus", "cpus_times_parallelism"),
+    "ray": ("cpus_per_actor", "total_cpus", "cpus_times_parallelism", "mailbox"),
     "standalone": (),
     "graph": (),
 }
@@ -265,6 +266,13 @@ class Engine(Section):
     kind: Annotated[str, RegistryWord("engines")] = Field(default=_ENGINE.kind, description="a registered engine")
     parallelism: Small = Field(default=_ENGINE.parallelism, description="scoring tasks; python: worker processes")
     commit_interval: Step = Field(default=_ENGINE.commit_interval_ns, description="time between two offset commits")
+    delivery: Literal["at-least-once", "exactly-once"] = Field(
+        default=_ENGINE.delivery, description="kafka-streams, flink: exactly-once writes outputs in transactions"
+    )
+    transaction_timeout: Step | None = Field(
+        default=None,
+        description="exactly-once: until the broker ends one whose owner is gone; default 10 s, flink 15 min",
+    )
     chained: bool = Field(
         default=_ENGINE.chained, description="flink: read, score and write on one thread a task", strict=True
     )
@@ -296,6 +304,9 @@ class Engine(Section):
     cpus_times_parallelism: Factor | None = Field(
         default=None,
         description="ray: an actor reserves this times parallelism instead, whole CPUs from one on",
+    )
+    mailbox: Natural = Field(
+        default=_ENGINE.mailbox, description="ray: records under way to one actor at most; 0: no bound"
     )
 
 

@@ -117,6 +117,9 @@ class Engine:
     kind: str = "python"  # a registry word
     parallelism: int = 1  # scoring tasks
     commit_interval_ns: int = 5 * S_NS
+    # kafka-streams, flink
+    delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
+    transaction_timeout_ns: int | None = None  # of one whose owner is gone, by the broker; None: the engine's own
     # flink
     chained: bool = True  # a task reads, scores and writes on one thread; else sources, scoring and sinks are apart
     source_parallelism: int | None = None  # not chained; None: one a partition
@@ -134,6 +137,7 @@ class Engine:
     cpus_per_actor: float = 0.0  # reserved
     total_cpus: float | None = None  # to reserve; None: the cores of the engine's host
     cpus_times_parallelism: float | None = None  # reserves this times parallelism, whole CPUs from 1 on, instead
+    mailbox: int = 100  # records under way to one actor at most; 0: no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +284,9 @@ class Fault:
     """Something that breaks while the load runs."""
 
     at_ns: int
-    target: str  # worker-N, instance-N, generator-N or broker
-    kind: Literal["kill"] = "kill"
-    restart_ns: int | None = None  # after the fault; None: never
+    target: str  # worker-N, instance-N, generator-N, engine, server or broker
+    kind: Literal["kill", "pause", "restart"] = "kill"
+    restart_ns: int | None = None  # it is back so long after the fault; None: never, after a restart at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Places:
             MO_SHADOW: room.take(SHADOWS * n) if models.kills else NONE,
             MO_SHADOWED: room.take(n) if models.kills else NONE,
             MO_DUPLICATES: room.take(n) if models.kills else NONE,
+            MO_EXACTLY: int(models.exactly_once),
         }
         self.tables = [room.take(models.types * MODEL_PLACES) for _ in models.owners]
 

@@ -321,14 +321,14 @@ def go_back(a: Arena, q: int) -> None:
 
 @compiled
 def forget(a: Arena, r: int) -> None:
-    """Record r is read again: what it left is kept if it was answered, and it is under way again."""
+    """Record r is read again: an answer is kept, unless it comes exactly once, and the record is under way again."""
     m = a[G_MODELS]
     n = a[G_COLUMN]
     stamps = a[G_STAMPS]
     if a[a[G_LOST] + r] != 0 or a[stamps + op.ACKED * n + r] >= 0:
         a[G_ACKED_N] -= 1
         a[a[G_LOST] + r] = 0
-    if a[stamps + op.OUT_APPENDED * n + r] >= 0:
+    if a[stamps + op.OUT_APPENDED * n + r] >= 0 and a[m + MO_EXACTLY] == 0:
         if a[a[m + MO_SHADOWED] + r] == 1:
             a[a[m + MO_DUPLICATES] + r] += 1
         else:

@@ -321,7 +321,7 @@ class ModelOperations(KafkaOperations):
         if self._lost[record] or stamps[op.ACKED][record] >= 0:
             self._acked -= 1
             self._lost[record] = 0
-        if stamps[op.OUT_APPENDED][record] >= 0:
+        if stamps[op.OUT_APPENDED][record] >= 0 and not present(self._changing).exactly_once:
             by = self._scored[record]
             if record in self._shadows:
                 self._duplicates[record] += 1

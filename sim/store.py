@@ -157,6 +157,8 @@ def outside(scenario: Scenario, calibration: Calibration) -> list[str]:
         plain["client retries"] = (str(client.retries), str(usual.retries))
         if scenario.serving.runtime in SERVERS:
             said.append("calls never time out or fail")
+    if scenario.engine.delivery == "exactly-once":
+        said.append("exactly-once (only what is lost or twice; times and CPU predicted as at-least-once)")
     if scenario.model_stream is not None:
         said += _models_unmeasured(scenario, calibration)
     said += [f"{key} {asked} (predicted as {base})" for key, (asked, base) in plain.items() if asked != base]

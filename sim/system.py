@@ -182,6 +182,7 @@ class Models:
     keep_every_ns: int = 0  # between two commits of the stores
     commit_every_ns: int = 0  # between two commits of offsets
     kills: int = 0  # of application threads, all together
+    exactly_once: bool = False  # what was put out after the last commit of offsets goes with its worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from real.errors import BrokerError, HarnessError
@@ -59,12 +60,33 @@ class Broker(ABC):
         """Its process; None where it is not on this host."""
         return None
 
+    @property
+    def gc_logs(self) -> list[Path]:
+        """Its logs of garbage collections, the oldest process first; none where it keeps none."""
+        return []
+
     def threads(self, *, wakeups: bool = True) -> dict[int, Times] | None:
         """What its threads used so far; None where that is not known."""
         return None if self.pid is None else threads(self.pid, wakeups=wakeups)
 
+    def go_down(self, *, kill: bool) -> None:
+        """Ends it for a while: at once, or asked to.  A scenario's fault, of a broker that the harness started."""
+        raise BrokerError(f"a broker of kind {self.kind} is not ours to end")
+
+    def come_back(self) -> None:
+        """Starts it again, on the same data and port; returns at once."""
+        raise BrokerError(f"a broker of kind {self.kind} is not ours to start")
+
+    def pause(self, *, stop: bool) -> None:
+        """Stops it where it stands, or lets it go on."""
+        raise BrokerError(f"a broker of kind {self.kind} is not ours to stop")
+
     def client_overrides(self) -> dict[str, Any]:
         """Consumer properties that this broker needs whatever the scenario says."""
+        return {}
+
+    def client_security(self) -> dict[str, Any]:
+        """What the harness' own client needs beside to be let in."""
         return {}
 
     def create_topics(self, names: Sequence[str], partitions: int) -> None:
@@ -118,7 +140,7 @@ class Broker(ABC):
         from confluent_kafka.admin import AdminClient
 
         if self._admin_client is None:
-            self._admin_client = AdminClient({**common(self.bootstrap), **_QUIET})
+            self._admin_client = AdminClient({**common(self.bootstrap), **_QUIET, **self.client_security()})
         return self._admin_client
 
     def _until_ready(self, check: Any, what: str, limit_s: float = READY_S) -> None:

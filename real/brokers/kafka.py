@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from real import gc_logs
 from real.brokers.base import Broker, surely
 from real.brokers.jars import jars, java
 from real.processes import Process, Supervisor
@@ -57,6 +58,8 @@ def properties(settings: spec.Broker, data: Path, port: int, controller_port: in
         "transaction.state.log.num.partitions": 1,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
+        # A transaction whose owner is gone is ended within a second of its timeout, not within ten.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
         "share.coordinator.state.topic.num.partitions": 1,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
@@ -86,6 +89,11 @@ class Kafka(Broker):
         return f"127.0.0.1:{self._port}"
 
     @property
+    def gc_logs(self) -> list[Path]:
+        """See `Broker.gc_logs`."""
+        return gc_logs.of(self._folder)
+
+    @property
     def pid(self) -> int | None:
         """See `Broker.pid`."""
         return None if self._process is None else self._process.pid
@@ -104,8 +112,26 @@ class Kafka(Broker):
         base = [_java(), *JVM_OPTIONS, *_OBSERVABLE, *_LOGGING, "-cp", f"{lib}{os.sep}*"]
         storage = [*base, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config)]
         surely(lambda: self._supervisor.run("broker-format", storage, _FORMAT_S))
-        self._process = self._supervisor.spawn("broker", [*base, "kafka.Kafka", str(config)])
+        self._command = [base[0], gc_logs.option(folder), *base[1:], "kafka.Kafka", str(config)]
+        self._process = self._supervisor.spawn("broker", self._command)
         self._until_ready(lambda: surely(self._supervisor.check), "the broker")
+
+    def go_down(self, *, kill: bool) -> None:
+        """See `Broker.go_down`."""
+        assert self._process is not None
+        if kill:
+            self._supervisor.kill([self._process])
+        else:
+            self._supervisor.stop([self._process], grace_s=_STOP_S)
+
+    def come_back(self) -> None:
+        """See `Broker.come_back`."""
+        self._process = self._supervisor.spawn("broker", self._command)
+
+    def pause(self, *, stop: bool) -> None:
+        """See `Broker.pause`."""
+        assert self._process is not None
+        self._supervisor.pause(self._process, stop=stop)
 
     def stop(self) -> None:
         """See `Broker.stop`."""

@@ -20,6 +20,9 @@ ENGINES = {
     "kafka-streams": "real.engines.kafka_streams",
     "flink": "real.engines.flink",
     "pekko": "real.engines.pekko",
+    "spark": "real.engines.spark",
+    "ray": "real.engines.ray",
+    "standalone": "real.engines.standalone",
 }
 ENTRY_POINT_GROUP = "weir.engines"
 

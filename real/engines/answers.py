@@ -21,7 +21,7 @@ from real.errors import HarnessError
 from scenarios.spec import Scenario
 
 INPUTS = 64
-#: Of a model so heavy that its reference takes a second an answer.
+#: Of a model so heavy that its reference takes a second an answer, and of one whose answers are all the same.
 HEAVY_INPUTS = 4
 TOLERANCE = 1e-4
 _SPREAD = 100 * TOLERANCE
@@ -31,8 +31,9 @@ Floats = NDArray[np.float32]
 
 
 def trial_inputs(scenario: Scenario) -> Floats:
-    """(64 or 4, *input_shape): test inputs whose answers differ (`models.zoo.trial`)."""
-    count = HEAVY_INPUTS if model(scenario.model).heavy else INPUTS
+    """(64 or 4, *input_shape): test inputs whose answers differ, where there are any (`models.zoo.trial`)."""
+    definition = model(scenario.model)
+    count = HEAVY_INPUTS if definition.heavy or not definition.scored else INPUTS
     return trial(scenario.model, scenario.workload.seed, count)
 
 

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from real import settings
+from real.brokers import security
 from real.brokers.base import Broker
 from real.errors import RefusedError
 from real.processes import Process, Supervisor
+from real.sampler import Part, process_part
+from real.wire import Slots
 from scenarios.spec import MS_NS, Scenario
 
 
@@ -26,10 +29,16 @@ class Engine:
         kind: Its word in a scenario.
         clients: The client profiles it can speak as.
         shared: Whether one process has all workers.
+        brokerless: Whether generators hand it records with no broker between, and nothing collects what it makes.
+        generator: Module of the load's processes.
+        ready_s: How long a process of it may take until it is ready, and then until its partitions are assigned.
     """
 
     clients: Sequence[str] = ("librdkafka-2",)
     shared = False
+    brokerless = False
+    generator = "real.generator"
+    ready_s = 60.0
 
     def __init__(self, kind: str, module: str) -> None:
         self.kind, self.module = kind, module
@@ -56,8 +65,17 @@ class Engine:
                 raise RefusedError("model_stream", f"engine {self.kind} takes no models from a topic here yet")
         elif scenario.serving.kind == "embedded":
             self.refuse_model(scenario)
-        if scenario.faults and not self.takes_models:
+        self._refuse_secured(scenario)
+        if any(fault.target not in ("server", "broker") for fault in scenario.faults) and not self.takes_models:
             raise RefusedError("faults", f"engine {self.kind} is not killed and started again here yet")
+
+    def workers(self, scenario: Scenario) -> int:
+        """How many workers it has."""
+        return scenario.engine.parallelism
+
+    def _refuse_secured(self, scenario: Scenario) -> None:
+        if self.kind == "ray" and scenario.broker.kind == "external" and security.asked() != "PLAINTEXT":
+            raise RefusedError(security.PROTOCOL, f"{security.asked()}; engine {self.kind} speaks PLAINTEXT only")
 
     def refuse_model(self, scenario: Scenario) -> None:
         """Refuses a model that it cannot score in its own process.
@@ -98,6 +116,13 @@ class Engine:
             HarnessError: It cannot be had.
         """
 
+    def prepare_for(self, scenario: Scenario, supervisor: Supervisor, say: Callable[[str], None]) -> None:
+        """As `prepare`, and what this scenario needs beside."""
+        self.prepare(supervisor, say)
+
+    def lay_out(self, scenario: Scenario, directory: Path) -> None:
+        """Makes what the load's processes and its own need of each other, before any is started."""
+
     def config(self, scenario: Scenario, broker: Broker, topic_in: str, directory: Path) -> Mapping[str, Any]:
         """What its processes are told beside topics, counters and side files.
 
@@ -110,7 +135,8 @@ class Engine:
         stream = scenario.model_stream
         commit = {
             # Offsets are committed with the store of models where that is kept at commits.
-            "enable.auto.commit": stream is None or stream.state.kind != "changelog",
+            # ... and after the outputs are flushed where workers may be killed.
+            "enable.auto.commit": stream.state.kind != "changelog" if stream is not None else not scenario.faults,
             "auto.commit.interval.ms": max(1, round(scenario.engine.commit_interval_ns / MS_NS)),
         }
         source = settings.consumer(broker.bootstrap, scenario.broker.consumer, topic_in)
@@ -122,6 +148,17 @@ class Engine:
     def start(self, supervisor: Supervisor, name: str, config: Mapping[str, Any]) -> Process:
         """Starts a process of it."""
         return supervisor.python(name, self.module, config)
+
+    def part(self, process: Process, slots: Slots | None) -> Part:
+        """What is sampled of a process of it, and of whatever that started."""
+        return process_part(process.pid, slots)
+
+    def ended(self, process: Process, supervisor: Supervisor) -> None:
+        """Ends what a process of it, which has ended, started in groups of its own."""
+
+    def facts(self, scenario: Scenario) -> Mapping[str, Any]:
+        """What the counters of a run tell of it beside CPU."""
+        return {}
 
     def accept(self, scenario: Scenario, directory: Path) -> None:
         """Once every process is ready: whether its answers are the model's.

@@ -27,15 +27,23 @@ _DIRECT_MIB, _BESIDE_NETWORK_MIB = 1024, 256
 class Flink(JvmEngine):
     """See the module."""
 
+    modes = ("blocking", "async")
+
     def refuse(self, scenario: Scenario) -> None:
         """See `Engine.refuse`."""
         super().refuse(scenario)
         engine = scenario.engine
+        again = restarts(scenario)
+        if again and scenario.serving.kind == "external" and scenario.serving.client.mode == "async":
+            # Checkpoints hold the open questions, and a job that is started again begins at the broker's offsets.
+            raise RefusedError(
+                "serving.client.mode", "async; engine flink is killed and started again with blocking calls"
+            )
         if engine.chained:
             return
         if scenario.model_stream is not None:
             raise RefusedError("engine.chained", "false; models from a topic need operators that are chained")
-        if scenario.faults:
+        if again:
             raise RefusedError("faults", "engine flink is killed and started again with chained operators only")
         if engine.buffer_capacity is not None:
             raise RefusedError("engine.buffer_capacity", "Flink has as many records under way as its buffers hold")
@@ -68,6 +76,11 @@ class Flink(JvmEngine):
         if config["chained"]:
             return ()
         return (f"-XX:MaxDirectMemorySize={max(_DIRECT_MIB, config['network_mib'] + _BESIDE_NETWORK_MIB)}m",)
+
+
+def restarts(scenario: Scenario) -> bool:
+    """Whether a fault has the engine start again."""
+    return any(fault.kind != "pause" and fault.target not in ("server", "broker") for fault in scenario.faults)
 
 
 def _network_mib(scenario: Scenario) -> int:

@@ -16,19 +16,21 @@ from typing import Any
 
 from models.definition import ModelError
 from models.files import folder
-from models.onnx_file import answers_first
 from models.zoo import export, model
+from real import gc_logs
 from real.brokers.base import Broker
 from real.brokers.jars import JVM, cache_root, digest, java, made
+from real.engines import jvm_runtimes
 from real.engines.answers import check_answers, write_trial
 from real.engines.base import Engine
+from real.engines.jvm_runtimes import RUNTIMES, TOPIC_FORMATS
 from real.errors import RefusedError
 from real.fingerprint import java_version
 from real.processes import Process, Supervisor
 from real.settings import RECORD_BYTES, STATISTICS_MS
 from scenarios.model_stream import record_types
 from scenarios.profiles import PROFILES
-from scenarios.spec import MS_NS, ModelStream, Scenario
+from scenarios.spec import MS_NS, S_NS, ModelStream, Scenario
 
 #: A heap that may grow to a gigabyte, and as much outside of it where an engine asks for no more (`options`); the
 #: garbage collector is the JVM's own choice for this machine.
@@ -40,9 +42,12 @@ _HEARD = ("-XX:+DisplayVMOutputToStderr", "-XX:+ExitOnOutOfMemoryError")
 _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 #: How long an engine answers trial inputs before the load: its hot paths are compiled then, if not fully.
 WARM_MS = 1_500
-RUNTIMES = ("onnx",)
-#: Formats of models from a topic; the rest is refused by name.
-TOPIC_FORMATS = ("onnx", "pmml")
+#: Of engines that write in transactions, where the scenario does not say.  Kafka Streams has its own default: only the
+#: broker ends the transaction of a thread that is gone.  Flink's sink ends those of its predecessor itself, and one
+#: that a checkpoint promised must outlive the time until it is back: the longest that brokers allow.
+TRANSACTION_TIMEOUTS_NS = {"kafka-streams": 10 * S_NS, "flink": 900 * S_NS}
+#: What a producer of transactions must not be given otherwise.
+_MOST_IN_FLIGHT = 5
 #: Models without a file that the Java side knows.
 UNSCORED = ("noop",)
 
@@ -51,6 +56,8 @@ class JvmEngine(Engine):
     """An engine of `real/jvm`."""
 
     clients: Sequence[str] = ("kafka-java-3", "kafka-java-4")
+    #: How it calls external servers, of `serving.client.mode`; none: it calls none.
+    modes: Sequence[str] = ()
     shared = True
 
     def __init__(self, kind: str, module: str, main: str, software: Sequence[str]) -> None:
@@ -63,9 +70,11 @@ class JvmEngine(Engine):
             software: Jars whose versions a run tells.
         """
         super().__init__(kind, "")
-        self.folder, self.main, self.software = module, main, ("onnxruntime", "kafka-clients", *software)
+        self.folder, self.main, self.software = module, main, ("kafka-clients", *jvm_runtimes.SOFTWARE, *software)
         self._lib: Path | None = None
+        self._beside: list[Path] = []
         self.takes_models = True
+        self.calls_servers = bool(self.modes)
 
     def refuse(self, scenario: Scenario) -> None:
         """See `Engine.refuse`."""
@@ -83,9 +92,18 @@ class JvmEngine(Engine):
                 raise RefusedError(f"broker.{key}", f"{value}; the Java client has no such setting")
         if producer.linger_ns % MS_NS:
             raise RefusedError("broker.producer.linger", "the Java client knows whole milliseconds")
+        if scenario.engine.delivery == "exactly-once":
+            _refuse_transactions(scenario)
         if scenario.model_stream is not None:
             self.refuse_models(scenario.model_stream)
         java("engine.kind", self.kind)
+
+    def refuse_server(self, scenario: Scenario) -> None:
+        """See `Engine.refuse_server`."""
+        super().refuse_server(scenario)
+        mode = scenario.serving.client.mode
+        if mode not in self.modes:
+            raise RefusedError("serving.client.mode", f"{mode}; engine {self.kind} makes {', '.join(self.modes)} calls")
 
     def refuse_models(self, stream: ModelStream) -> None:
         """Refuses what a stream of models cannot have in this engine.
@@ -98,44 +116,40 @@ class JvmEngine(Engine):
             if message.fault != "unknown-format" and message.format not in TOPIC_FORMATS:
                 known = ", ".join(TOPIC_FORMATS)
                 raise RefusedError(f"{key}.format", f"{message.format}; engine {self.kind} loads {known}")
+            if TOPIC_FORMATS.get(message.format):
+                jvm_runtimes.refuse_platform(f"{key}.format", message.format)
             if message.by == "reference" and (message.path or "").startswith("s3:"):
                 raise RefusedError(f"{key}.path", f"{message.path}; engine {self.kind} reads locations of files only")
 
     def refuse_model(self, scenario: Scenario) -> None:
-        """See `Engine.refuse_model`: ONNX, in the Java runtime."""
+        """See `Engine.refuse_model`."""
         try:
             definition = model(scenario.model)
         except ModelError as error:
             raise RefusedError("model", str(error)) from None
-        runtime = scenario.serving.runtime
-        if definition.alone is not None:
-            if definition.name not in UNSCORED:
-                raise RefusedError("model.name", f"{definition.name}; engine {self.kind} has no such model")
-            return
-        if runtime not in RUNTIMES:
-            raise RefusedError("serving.runtime", f"{runtime}; engine {self.kind} has {', '.join(RUNTIMES)}")
-        if definition.file is None and "onnx" not in definition.formats:
-            raise RefusedError("model.name", f"{definition.name} does not come as ONNX; engine {self.kind} scores ONNX")
-        if definition.file is not None and not answers_first(definition.file):
-            raise RefusedError(
-                "model.path",
-                f"{definition.file}: engine {self.kind} reads the first output only, and that is not the float32 one",
-            )
+        if definition.alone is None:
+            jvm_runtimes.refuse(definition, scenario.serving.runtime, self.kind)
+        elif definition.name not in UNSCORED:
+            raise RefusedError("model.name", f"{definition.name}; engine {self.kind} has no such model")
 
     def prepare(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         """See `Engine.prepare`: the jars, built once."""
-        sources = [JVM / "pom.xml"]
-        for part in ("common", self.folder):
-            sources += [JVM / part / "pom.xml", *(JVM / part / "src").rglob("*.*")]
-        folder = cache_root() / "jars" / f"{self.folder}-{digest([path for path in sources if path.is_file()])}"
+        self._lib = module(self.folder, f"the jars of engine {self.kind}", "engine.kind", supervisor, say)
 
-        def command(temporary: Path) -> list[str]:
-            tree = temporary / "jvm"
-            shutil.copytree(JVM, tree, ignore=shutil.ignore_patterns("target"))
-            return ["-f", str(tree / "pom.xml"), "-pl", self.folder, "-am", "package"]
+    def prepare_for(self, scenario: Scenario, supervisor: Supervisor, say: Callable[[str], None]) -> None:
+        """See `Engine.prepare_for`: the jars of the modules beside it, built once."""
+        self.prepare(supervisor, say)
+        self._beside = [
+            module(name, f"the jars of {name} for engines in a JVM", key, supervisor, say)
+            for name, key in self.beside(scenario).items()
+        ]
 
-        what, lib = f"the jars of engine {self.kind}", f"jvm/{self.folder}/target/lib"
-        self._lib = made(folder, command, what, "engine.kind", supervisor, say, lib)
+    def beside(self, scenario: Scenario) -> Mapping[str, str]:
+        """Modules of `real/jvm` that a scenario needs beside the engine's own, each with the key that asks for it."""
+        if scenario.serving.kind == "external" and protocol_of(scenario).endswith("-grpc"):
+            return {"grpc": "serving.client.protocol"}
+        key = "serving.runtime" if scenario.model_stream is None else "model_stream.messages"
+        return dict.fromkeys(jvm_runtimes.parts(scenario), key)
 
     @property
     def lib(self) -> Path:
@@ -152,23 +166,35 @@ class JvmEngine(Engine):
         return {
             "group": topic_in,
             "format": scenario.workload.payload.format,
-            **(_scored(scenario, directory) if stream is None else _changing(scenario, stream)),
+            **(self._model(scenario, directory) if stream is None else _changing(scenario, stream)),
             "common": common(broker.bootstrap),
             "consumer": consumer(scenario),
-            "producer": producer(scenario),
+            "producer": {**producer(scenario), **_transactions(scenario)},
+            "parts": jvm_runtimes.parts(scenario),
+            "exactly_once": scenario.engine.delivery == "exactly-once",
             "commit_interval_ms": max(1, round(commit_ns / MS_NS)),
             "statistics_ms": STATISTICS_MS,
             "state": str(directory / "state"),
+            "checkpoints": str(directory / "checkpoints"),
             "scratch": str(directory),
         }
+
+    def _model(self, scenario: Scenario, directory: Path) -> dict[str, Any]:
+        """The one model, or how the server that has it is called; and the trial."""
+        if scenario.serving.kind == "embedded":
+            return {**_scored(scenario, directory), **_trial(scenario, directory)}
+        asked = scenario.serving.client
+        return {**({"in_flight": asked.in_flight} if asked.mode == "async" else {}), **_trial(scenario, directory)}
 
     def start(self, supervisor: Supervisor, name: str, config: Mapping[str, Any]) -> Process:
         """See `Engine.start`."""
         scratch = config["scratch"]  # what the runtime unpacks goes with the run
-        places = (f"-Djava.io.tmpdir={scratch}", f"-XX:ErrorFile={scratch}/jvm-%p.log")
-        options = (*JVM_OPTIONS, *self.options(config), *_OBSERVABLE, *_HEARD, *_LOGGING, *places)
-        command = [java("engine.kind", self.kind), *options, "-cp", f"{self.lib}{os.sep}*", self.main]
-        return supervisor.talking(name, command, config)
+        places = (f"-Djava.io.tmpdir={scratch}", f"-XX:ErrorFile={scratch}/jvm-%p.log", gc_logs.option(scratch))
+        natives = jvm_runtimes.options(config["parts"])
+        options = (*JVM_OPTIONS, *self.options(config), *natives, *_OBSERVABLE, *_HEARD, *_LOGGING, *places)
+        jars = os.pathsep.join(f"{each}{os.sep}*" for each in (self.lib, *self._beside))
+        command = [java("engine.kind", self.kind), *options, "-cp", jars, self.main]
+        return supervisor.talking(name, command, config, jvm_runtimes.environment(config["parts"]))
 
     def options(self, config: Mapping[str, Any]) -> Sequence[str]:
         """Options of the JVM that one run needs and another does not."""
@@ -177,26 +203,99 @@ class JvmEngine(Engine):
     def accept(self, scenario: Scenario, directory: Path) -> None:
         """See `Engine.accept`; of models from a topic there is none yet to answer trial inputs."""
         if scenario.model_stream is None:
-            check_answers(directory / "trial.out", scenario, scenario.engine.parallelism)
+            check_answers(directory / "trial.out", scenario, self.workers(scenario))
 
     def versions(self) -> Mapping[str, str]:
         """See `Engine.versions`."""
         found = {"java": java_version(shutil.which("java")), "engine_jvm_options": " ".join(JVM_OPTIONS)}
-        for jar in self.lib.glob("*.jar"):
-            artifact, _, version = jar.stem.rpartition("-")
-            if artifact in self.software:
-                found[f"{artifact} (engine)"] = version
+        for jar in sorted(path for lib in (self.lib, *self._beside) for path in lib.glob("*.jar")):
+            for artifact in self.software:
+                version = jar.stem.removeprefix(f"{artifact}-")
+                if version != jar.stem and version[:1].isdigit():
+                    found[f"{artifact} (engine)"] = version
         return found
 
 
+def module(name: str, what: str, key: str, supervisor: Supervisor, say: Callable[[str], None]) -> Path:
+    """The jars of a module of `real/jvm`, made by Maven where they are not there yet.
+
+    Args:
+        name: Its folder; those called `name-...` are parts of it.
+        what: Is made.
+        key: Key of the scenario that asks for it.
+        supervisor: Runs Maven.
+        say: Takes lines of progress.
+
+    Raises:
+        RefusedError: They are not there yet and Maven is not on the PATH.
+        HarnessError: Maven could not make them.
+    """
+    sources = [JVM / "pom.xml"]
+    for part in ("common", name, *(path.name for path in JVM.glob(f"{name}-*"))):
+        sources += [JVM / part / "pom.xml", *(JVM / part / "src").rglob("*.*")]
+    folder = cache_root() / "jars" / f"{name}-{digest([path for path in sources if path.is_file()])}"
+
+    def command(temporary: Path) -> list[str]:
+        tree = temporary / "jvm"
+        shutil.copytree(JVM, tree, ignore=shutil.ignore_patterns("target"))
+        platform = f"-Djavacpp.platform={jvm_runtimes.PLATFORM}"
+        return ["-f", str(tree / "pom.xml"), "-pl", name, "-am", platform, "package"]
+
+    return made(folder, command, what, key, supervisor, say, f"jvm/{name}/target/lib")
+
+
+def protocol_of(scenario: Scenario) -> str:
+    """What an engine and its external server speak."""
+    from real.servers import server
+
+    return scenario.serving.client.protocol or server(scenario.serving.runtime).protocols[0]
+
+
 def _scored(scenario: Scenario, directory: Path) -> dict[str, Any]:
-    """The one model, and the inputs of its trial."""
+    """The one model."""
     asked, seed = scenario.model, scenario.workload.seed
-    scored = model(asked).scored
-    write_trial(directory / "trial.in", scenario)
+    path, shape = "", list[int]()
+    if model(asked).scored:
+        fmt = RUNTIMES[scenario.serving.runtime].format_of(model(asked))
+        assert fmt is not None, "refuse_model comes first"
+        try:
+            path = str(export(asked, folder(model(asked), directory.parent / "models"), seed, fmt))
+        except ModelError as error:
+            raise RefusedError("model", str(error)) from None
+        shape = list(model(asked).input_shape)
     return {
         "runtime": scenario.serving.runtime,
-        "model": str(export(asked, folder(model(asked), directory.parent / "models"), seed)) if scored else "",
+        "model": path,
+        "input_shape": shape,
+    }
+
+
+def _refuse_transactions(scenario: Scenario) -> None:
+    """Refuses what an engine that writes in transactions cannot have.
+
+    Raises:
+        RefusedError: Naming the key.
+    """
+    own = scenario.broker.producer
+    if own.acks != "all":
+        raise RefusedError("broker.producer.acks", f"{own.acks}; exactly-once needs all")
+    if own.max_in_flight > _MOST_IN_FLIGHT:
+        message = f"{own.max_in_flight}; exactly-once allows {_MOST_IN_FLIGHT}"
+        raise RefusedError("broker.producer.max_in_flight", message)
+
+
+def _transactions(scenario: Scenario) -> dict[str, Any]:
+    """What the producers need beside, to write in transactions."""
+    if scenario.engine.delivery != "exactly-once":
+        return {}
+    asked = scenario.engine.transaction_timeout_ns or TRANSACTION_TIMEOUTS_NS[scenario.engine.kind]
+    return {"enable.idempotence": True, "transaction.timeout.ms": asked // MS_NS}
+
+
+def _trial(scenario: Scenario, directory: Path) -> dict[str, Any]:
+    """The inputs of the trial, and where its answers go."""
+    write_trial(directory / "trial.in", scenario)
+    return {
         "trial_inputs": str(directory / "trial.in"),
         "trial_answers": str(directory / "trial.out"),
         "warm_ms": WARM_MS,

@@ -12,6 +12,9 @@ from real.engines.jvm import JvmEngine
 class KafkaStreams(JvmEngine):
     """See the module."""
 
+    modes = (
+        "blocking",
+    )  # the library hands one record after the other through a task: there is no call to come back to
     clients = ("kafka-streams-3", *JvmEngine.clients)
 
 

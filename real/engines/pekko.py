@@ -13,6 +13,7 @@ from real.engines.jvm import JvmEngine
 class Pekko(JvmEngine):
     """See the module."""
 
+    modes = ("blocking", "async")
     clients = ("kafka-java-3",)
 
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from real.brokers.security import secured
 from real.child import Child, RequestLog, main, settle, settled_threads, thread_ids
 from real.wire import (
     ACKED,
@@ -38,6 +39,7 @@ from real.wire import (
 )
 
 _BUSY_S, _IDLE_S = 0.001, 0.2
+_FLUSH_S = 60.0  # a broker that is down for a while included
 _WORDS = 20  # failures told on stderr
 
 
@@ -95,10 +97,10 @@ class Worker:
 
         config = self.child.config
         app, before = threading.get_native_id(), thread_ids()
-        self.consumer: Any = Consumer({**config["consumer"], "stats_cb": self.requests_in})
+        self.consumer: Any = Consumer(secured({**config["consumer"], "stats_cb": self.requests_in}))
         self.consumer.list_topics(self.topic_in, timeout=30)
         of_consumer = settled_threads() - before
-        self.producer: Any = Producer({**config["producer"], "stats_cb": self.requests_out})
+        self.producer: Any = Producer(secured({**config["producer"], "stats_cb": self.requests_out}))
         self.producer.list_topics(self.topic_out, timeout=30)
         of_producer = settled_threads() - before - of_consumer
         if self.models is not None:
@@ -185,12 +187,18 @@ class Worker:
         poll = 0
         if (models := self.models) is not None:
             models.start_commits()
+        every_ns = self.scenario.engine.commit_interval_ns if self.scenario.faults and models is None else 0
+        commit_at = time.monotonic_ns() + every_ns
         mark = cpu()
         while not stopping.is_set():
             if models is not None:
                 if models.commit_due():
                     self._commit_with_state()
                 models.between()
+                mark = cpu()
+            elif every_ns and time.monotonic_ns() >= commit_at:
+                self._commit_outputs()
+                commit_at = time.monotonic_ns() + every_ns
                 mark = cpu()
             if self.ahead is not None:
                 mark = self._hand_on()
@@ -385,24 +393,45 @@ class Worker:
 
     def _commit(self) -> dict[str, int]:
         """Commits what is stored; returns the committed position of each partition of its own."""
+        own = self.consumer.assignment()
+        self._commit_stored()
+        found = self.consumer.committed(own, timeout=10) if own else []
+        return {str(each.partition): max(0, each.offset) for each in found}
+
+    def _commit_stored(self) -> None:
         from confluent_kafka import KafkaException
 
-        own = self.consumer.assignment()
         try:
             self.consumer.commit(asynchronous=False)
         except KafkaException as error:
             if error.args[0].name() != "_NO_OFFSET":
                 raise
-        found = self.consumer.committed(own, timeout=10) if own else []
-        return {str(each.partition): max(0, each.offset) for each in found}
 
     def _commit_with_state(self) -> None:
         """Outputs, then the models' state, then the offsets: what is read again after a death was not counted."""
-        left = self.producer.flush(30.0)
-        if left:
-            raise RuntimeError(f"{left} outputs are not acknowledged after 30 s")
+        self._flush()
         self.models.commit()
         self._commit()
+
+    def _commit_outputs(self) -> None:
+        """Outputs, then offsets, where a worker may be killed: the client alone would commit what is not out yet.
+
+        A broker that does not answer now is asked again at the next commit.
+        """
+        from confluent_kafka import KafkaException
+
+        self._flush()
+        try:
+            self._commit_stored()
+        except KafkaException as error:
+            if error.args[0].fatal() or not (error.args[0].retriable() or error.args[0].code() < 0):
+                raise
+            self._tell(f"offsets are not committed: {error.args[0].str()}")
+
+    def _flush(self) -> None:
+        left = self.producer.flush(_FLUSH_S)
+        if left:
+            raise RuntimeError(f"{left} outputs are not acknowledged after {_FLUSH_S:.0f} s")
 
     def _told(self) -> dict[str, Any]:
         """Of the models, and of the records that the worker counts."""

@@ -49,15 +49,11 @@ def changelog_topic(topic_in: str) -> str:
 
 
 def refuse(scenario: Scenario) -> None:
-    """Refuses what a stream of models, or faults, cannot have for real.
+    """Refuses what a stream of models cannot have for real.
 
     Raises:
         RefusedError: Naming the key.
     """
-    for i, fault in enumerate(scenario.faults):
-        part = fault.target.partition("-")[0]
-        if part not in ("worker", "instance"):
-            raise RefusedError(f"faults[{i}].target", f"{fault.target}; real kills workers and instances only")
     stream = scenario.model_stream
     if stream is None:
         return
@@ -141,6 +137,7 @@ class Models:
         self.slots[name] = Slots(slots, Count.SIZE, create=True)
         Rows(self.events(name), EVENT, EVENT_ROWS, create=True)
         topic, partitions = models_topic(self._topic_in), stream.topic.partitions
+        host, port, _ = configured_address(index)
         first, size = range_assignment(partitions, scenario.engine.parallelism)[index]
         source = settings.consumer(broker.bootstrap, ConsumerSettings(), topic)
         return {
@@ -158,6 +155,7 @@ class Models:
                 "rows": str(self.events(name)),
                 "roots": list(self._prepared.roots),
                 "instances": str(self._folder / "instances"),
+                "state": {"host": host, "port": port},  # its token is read from the environment alone
                 "types": len(record_types(scenario)),
                 "restarted": False,
             }

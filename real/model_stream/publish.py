@@ -11,6 +11,7 @@ from typing import Any
 
 from models.messages import FORMATS, Descriptor, encode_descriptor
 from real import settings
+from real.brokers.security import secured
 from real.errors import BrokerError, RefusedError
 from real.model_stream.loaders import FOLDERS, MODEL_BYTES
 from real.model_stream.prepare import exported, suffix_format
@@ -75,7 +76,7 @@ class Target:
         from confluent_kafka.cimpl import NewTopic
 
         self.topic = topic
-        quiet = {**settings.common(bootstrap), "log_level": 0}
+        quiet = secured({**settings.common(bootstrap), "log_level": 0})
         admin = AdminClient(quiet)
         try:
             known = admin.list_topics(timeout=_ANSWER_S).topics

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from real.brokers.security import secured
 from real.child import Child, RequestLog, exact_timers, main, settle
 from real.model_stream.prepare import CONTENT_FILE, INDEX_FILE
 from real.model_stream.wire import SENT
@@ -37,7 +38,7 @@ class Publisher:
         from confluent_kafka import Producer
 
         config, child = self.child.config, self.child
-        producer: Any = Producer({**config["producer"], "stats_cb": self._requests})
+        producer: Any = Producer(secured({**config["producer"], "stats_cb": self._requests}))
         producer.list_topics(config["topic"], timeout=30)
         exact_timers()
         settle()

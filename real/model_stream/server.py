@@ -16,6 +16,7 @@ from typing import Any, Literal
 from control.selection import Decider
 from models.payload import PayloadError, encode_output, parse_input
 from real import settings
+from real.brokers.security import secured
 from real.errors import BrokerError
 from real.model_stream.location import configured_roots
 from real.model_stream.publish import Target
@@ -168,12 +169,14 @@ class ModelServer:
             Target(asked.bootstrap, topic)  # made if it is not there
         member = {} if asked.instance is None else {"group.instance.id": str(asked.instance)}
         consumer = Consumer(
-            {
-                **member,
-                **settings.consumer(asked.bootstrap, ConsumerSettings(), asked.group),
-                "enable.auto.commit": True,
-                "auto.commit.interval.ms": 1_000,
-            }
+            secured(
+                {
+                    **member,
+                    **settings.consumer(asked.bootstrap, ConsumerSettings(), asked.group),
+                    "enable.auto.commit": True,
+                    "auto.commit.interval.ms": 1_000,
+                }
+            )
         )
         try:
             self._config["partitions"] = _partitions(consumer, asked.models)
@@ -185,7 +188,7 @@ class ModelServer:
             asked.instance or 0,
             lambda: time.monotonic_ns() - self._began,
         )
-        producer = Producer(settings.producer(asked.bootstrap, ProducerSettings(linger_ns=5 * MS_NS)))
+        producer = Producer(secured(settings.producer(asked.bootstrap, ProducerSettings(linger_ns=5 * MS_NS))))
         state = StateServer(self.told, self._instances, asked.host, asked.port, asked.token)
         self._serving.open()
         consumer.subscribe([asked.records])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Descriptor, MessageError, decode_descriptor
+from real.brokers.security import secured
 from real.model_stream.kept import Changelog, Snapshot
 from real.model_stream.loaders import Loaded, LoadError, Rules, load, prepare
 from real.model_stream.store import ALL, Journal, Served, StateError, Store
@@ -85,12 +86,12 @@ class Serving:
         def producer() -> Any:
             from confluent_kafka import Producer
 
-            return Producer(config["producer"])
+            return Producer(secured(config["producer"]))
 
         def consumer() -> Any:
             from confluent_kafka import Consumer
 
-            return Consumer({**config["consumer"], "group.id": f"{config['changelog']}-{self.index}"})
+            return Consumer(secured({**config["consumer"], "group.id": f"{config['changelog']}-{self.index}"}))
 
         one = self._kind == "changelog" or config["types"] == 1
         return Changelog(config["changelog"], self.index, producer, consumer, self._journal, one=one)
@@ -109,7 +110,7 @@ class Serving:
             restored = self._restore()
         group = self._stream.delivery == "group"
         name = self._config["group"] if group else f"{self._config['group']}-{self.index}"
-        self._consumer = Consumer({**self._config["consumer"], "group.id": name})
+        self._consumer = Consumer(secured({**self._config["consumer"], "group.id": name}))
         self._consumer.list_topics(self._config["topic"], timeout=30)
         if group and self._config["assignment"] is None:
             self._consumer.subscribe(

@@ -17,69 +17,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-OPERATORS = frozenset(
-    (
-        *("Placeholder", "PlaceholderWithDefault", "Const", "Identity", "IdentityN", "NoOp", "StopGradient", "Shape"),
-        *("MatMul", "BatchMatMul", "BatchMatMulV2", "BiasAdd", "Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Div"),
-        *(
-            "Relu",
-            "Relu6",
-            "LeakyRelu",
-            "Elu",
-            "Selu",
-            "Sigmoid",
-            "Tanh",
-            "Softmax",
-            "LogSoftmax",
-            "Softplus",
-            "Softsign",
-        ),
-        *(
-            "Exp",
-            "Log",
-            "Log1p",
-            "Sqrt",
-            "Rsqrt",
-            "Square",
-            "SquaredDifference",
-            "Neg",
-            "Abs",
-            "Maximum",
-            "Minimum",
-            "Pow",
-        ),
-        *(
-            "Sum",
-            "Mean",
-            "Max",
-            "Min",
-            "Prod",
-            "ArgMax",
-            "ArgMin",
-            "Reshape",
-            "Squeeze",
-            "ExpandDims",
-            "ConcatV2",
-            "Pack",
-        ),
-        *("Unpack", "Transpose", "Slice", "StridedSlice", "Split", "SplitV", "Cast", "GatherV2", "Select", "SelectV2"),
-        *("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot"),
-        *(
-            "Conv2D",
-            "DepthwiseConv2dNative",
-            "MaxPool",
-            "AvgPool",
-            "Pad",
-            "PadV2",
-            "FusedBatchNorm",
-            "FusedBatchNormV3",
-        ),
-        *("OneHot", "ZerosLike", "OnesLike", "Floor", "Round", "ClipByValue", "Erf"),
-        *("VarHandleOp", "ReadVariableOp", "VariableV2", "PartitionedCall", "StatefulPartitionedCall"),
-    )
-)
-#: Beside those, what brings variables back from the model's own checkpoint.
-RESTORING = OPERATORS | {"RestoreV2", "AssignVariableOp", "Assign"}
+#: The one list, also of the engines in a JVM, whose jars carry it.
+LIST = Path(__file__).parents[1] / "jvm/tensorflow/src/main/resources/weir/tensorflow/operators.txt"
+
+
+def _listed() -> tuple[frozenset[str], frozenset[str]]:
+    """The operators that may serve, and those that may restore variables too."""
+    lines = [line for line in LIST.read_text(encoding="ascii").splitlines() if not line.startswith("#")]
+    serving, _, restoring = "\n".join(lines).partition("[restoring]")
+    return frozenset(serving.split()), frozenset(serving.split()) | frozenset(restoring.split())
+
+
+OPERATORS, RESTORING = _listed()
 _SERVE, _MOST_NODES = "serve", 100_000
 
 

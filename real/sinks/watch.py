@@ -120,7 +120,8 @@ class Watch:
         cast = self._cast
         sent, acked = self._sum(cast.generators, Gen.RECORDS), self._sum(cast.generators, Gen.ACKED)
         handled = self._sum(cast.workers, Work.RECORDS)
-        out = self._sum(["collector"], Coll.UNIQUE)
+        collected = "collector" in cast.slots
+        out = self._sum(["collector"], Coll.UNIQUE) if collected else self._sum(cast.workers, Work.ACKED)
         fields: dict[str, Value] = {
             "sent_total": sent,
             "acked_total": acked,

@@ -312,18 +312,25 @@ class Holders:
             if stream.state.kind == "changelog"
             else scenario.engine.commit_interval_ns,
             kills=kills,
+            exactly_once=scenario.engine.delivery == "exactly-once",
         )
 
     def _fault(self, i: int, fault: Fault) -> int:
         """A thread that kills workers at an instant; how many."""
         part, _, number = fault.target.partition("-")
+        if fault.kind != "kill":
+            raise UnsupportedError(f"faults[{i}].kind: {fault.kind}: the simulator knows the kind kill only")
         if part == "instance":
             struck = [n for n, instance in enumerate(self.instance_of) if instance == int(number)]
+        elif part == "engine":
+            struck = list(range(len(self.instance_of)))
         elif part == "worker":
             struck = [int(number)]
             self._stands_alone(i, fault, int(number))
         else:
-            raise UnsupportedError(f"faults[{i}].target: {fault.target}: the simulator kills workers and instances")
+            raise UnsupportedError(
+                f"faults[{i}].target: {fault.target}: the simulator kills workers and instances only, or the engine"
+            )
         after = op.NEVER if fault.restart_ns is None else fault.restart_ns
         p = Program("fault")
         if fault.at_ns:

@@ -99,7 +99,7 @@ def test_jars_are_made_once_and_named_by_their_sources(monkeypatch: pytest.Monke
         ("broker.client=librdkafka-2", r"broker\.client: librdkafka-2; real's clients of engine kafka-streams are"),
         ("broker.producer.linger=500 us", r"broker\.producer\.linger"),
         ("broker.producer.batch_records=7", r"broker\.producer\.batch_records: 7; the Java client has no such"),
-        ("serving.runtime=savedmodel", r"serving\.runtime: savedmodel"),
+        ("serving.runtime=torch", r"serving\.runtime: torch"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(make: Make, change: str, key: str) -> None:

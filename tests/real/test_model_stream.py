@@ -143,11 +143,11 @@ def test_without_a_state_a_restart_waits_for_the_next_model_or_reads_all(session
 
 
 class Asking(threading.Thread):
-    """Asks the first of two instances while a run is on, until its model has scored 20 records."""
+    """Asks the first of a run's instances while it is on, until its model has scored 20 records."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, instances: int = 2) -> None:
         super().__init__()
-        self._folder, self.over = folder, threading.Event()
+        self._folder, self._instances, self.over = folder, instances, threading.Event()
         self._before = set(folder.glob("run-*"))
         self.answers: dict[str, Any] = {}
 
@@ -155,7 +155,7 @@ class Asking(threading.Thread):
         while not self.answers and not self.over.wait(0.05):
             runs = set(self._folder.glob("run-*")) - self._before
             known = sorted(path for run in runs for path in run.glob("stream/instances/[0-9]*.json"))
-            if len(known) == 2:
+            if len(known) == self._instances:
                 about = json.loads(known[0].read_bytes())
                 base = f"http://{about['host']}:{about['port']}"
                 state = json.loads(self._get(f"{base}/v1/state") or "{}")

@@ -27,7 +27,7 @@ def test_an_engine_that_only_the_simulator_has(kind: str) -> None:
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        (Scenario(serving=Serving("external"), engine=Engine("flink")), "serving.kind: external;"),
+        (Scenario(serving=Serving("external"), engine=Engine("spark")), "serving.kind: external;"),
         (
             Scenario(broker=Broker(client_profile="kafka-java-3")),
             "broker.client: kafka-java-3; real's clients of engine python are",
@@ -49,7 +49,7 @@ def test_a_profile_is_refused_before_anything_is_measured() -> None:
 
 
 def test_the_command_line_exits_2() -> None:
-    command = [sys.executable, "-m", "real", "run", "scenarios/engines/spark.yaml", "--broker", "mock"]
+    command = [sys.executable, "-m", "real", "run", "scenarios/engines/graph.yaml", "--broker", "mock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr
     assert "engine.kind" in done.stderr

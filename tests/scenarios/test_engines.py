@@ -66,7 +66,7 @@ def test_the_resolved_form_holds_what_the_engine_reads(tmp_path: Path) -> None:
         return set(resolved(made(tmp_path, text))["engine"]) - set(schema.ENGINE_COMMON)
 
     assert fields("") == fields("engine: {kind: standalone}\n") == set()
-    assert fields("engine: {kind: flink}\n") == {"chained"}
+    assert fields("engine: {kind: flink}\n") == {"chained", "delivery"}
     assert fields(UNCHAINED) >= {"chained", "buffer_timeout", "buffer_bytes", "buffer_capacity", "source_parallelism"}
     assert fields("engine: {kind: spark}\n") == {"trigger_interval", "poll_delay"}
 

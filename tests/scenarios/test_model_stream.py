@@ -193,9 +193,9 @@ model_stream:
         ("model_stream=null", "only a pipeline with a model_stream has types"),
         ("faults=[{at: 1 s, target: worker-2}]", "there is no worker-2: the last one is worker-1"),
         ("faults=[{at: 1 s, target: instance-1}]", "there is no instance-1"),
-        ("faults=[{at: 1 s, target: engine}]", "worker-N, instance-N or generator-N"),
+        ("faults=[{at: 1 s, target: collector}]", "worker-N, instance-N or generator-N"),
         ("faults=[{target: broker}]", "is missing"),
-        ("faults=[{at: 1 s, target: broker, kind: pause}]", "'pause' is not allowed"),
+        ("faults=[{at: 1 s, target: broker, kind: stall}]", "'stall' is not allowed"),
     ],
 )
 def test_what_cannot_be_is_told(tmp_path: Path, setting: str, says: str) -> None:

@@ -97,7 +97,9 @@ def engines() -> st.SearchStrategy[Engine]:
             buffer_capacity=st.none() | st.integers(0, 1000),
         ),
         of("spark", trigger_interval_ns=durations, poll_delay_ns=steps, max_offsets_per_trigger=st.none() | counts),
-        of("ray", cpus_per_actor=st.floats(0, 4), total_cpus=st.none() | st.floats(0, 512)),
+        of(
+            "ray", cpus_per_actor=st.floats(0, 4), total_cpus=st.none() | st.floats(0, 512), mailbox=st.integers(0, 999)
+        ),
     )
 
 

@@ -29,6 +29,9 @@ public final class Control {
     /** Reads the configuration and listens. */
     public Control(String path) throws IOException {
         config = Json.object(Files.readAllBytes(Path.of(path)));
+        if (config.get("common") != null) {
+            Security.add(get("common"));
+        }
         System.setOut(System.err);
         Thread listener = new Thread(this::listen, "orders");
         listener.setDaemon(true);

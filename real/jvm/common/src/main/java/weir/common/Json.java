@@ -92,6 +92,8 @@ public final class Json {
             out.writeArray(numbers, 0, numbers.length);
         } else if (value instanceof Boolean flag) {
             out.writeBoolean(flag);
+        } else if (value instanceof Double number) {
+            out.writeNumber(number.doubleValue());
         } else if (value instanceof Number number) {
             out.writeNumber(number.longValue());
         } else if (value == null) {

@@ -17,6 +17,7 @@ public final class Wire {
     static final int OUT_BAD = 2;
     static final int OUT_FAILED = 3;
     static final int OUT_DROPPED = 4;
+    static final int OUT_EXPIRED = 5;
 
     public static final int POLLS = 0;
     public static final int POLLS_EMPTY = 1;

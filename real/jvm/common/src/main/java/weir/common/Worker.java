@@ -3,9 +3,15 @@ package weir.common;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
+import weir.calls.Answer;
+import weir.calls.ServerScorer;
 import weir.models.Served;
 import weir.models.Serving;
+import weir.models.StateServer;
 
 /**
  * One scoring task: its model, counters, side file and threads.
@@ -22,10 +28,13 @@ public final class Worker {
     private final Codec codec;
     private final Scorer scorer; // null where models come from a topic
     private final Serving models; // null where they do not
+    private final StateServer state; // likewise
+    private final ServerScorer server; // the scorer, where that calls a server; else null
     private final Requests requests = new Requests();
     private long mark;
     private int told;
     private final AtomicLong outstanding = new AtomicLong();
+    private final Set<Long> lent = ConcurrentHashMap.newKeySet(); // threads, where they are many
     private volatile long app;
     private volatile long client;
     private volatile long fetching;
@@ -39,18 +48,37 @@ public final class Worker {
         codec = Codec.of(control.get("format"));
         if (own.containsKey("models_of")) {
             scorer = null;
-            models = new Serving(control, (Map<String, Object>) own.get("models_of"), index, this::now);
+            Map<String, Object> about = (Map<String, Object>) own.get("models_of");
+            models = new Serving(control, about, index, this::now);
             models.open();
-        } else {
-            scorer = Scorer.of(control.get("runtime"), control.get("model"));
+            state = new StateServer(this::told, (Map<String, Object>) about.get("state"), (String) about.get("instances"));
+            server = null;
+        } else if (control.knows("server")) {
+            server = new ServerScorer(control.get("server"));
+            scorer = server;
             models = null;
+            state = null;
+        } else {
+            server = null;
+            long[] shape = control.<List<Long>>get("input_shape").stream().mapToLong(Long::longValue).toArray();
+            scorer = Scorer.of(control.get("runtime"), control.get("model"), shape);
+            models = null;
+            state = null;
         }
     }
 
     /** The output of an input, no stamp taken and nothing counted. */
     byte[] answer(byte[] data) throws Exception {
         Message message = codec.parse(data);
-        return codec.encode(message, scorer.score(message.values(), message.points()));
+        float[] values = message.values();
+        // What a server is asked before the load is not counted.
+        return codec.encode(
+                message, server == null ? scorer.score(values, message.points()) : server.warm(values, message.points()));
+    }
+
+    /** Whether it calls a server: what that one learns is to be the load's alone. */
+    boolean calls() {
+        return server != null;
     }
 
     /** This thread is the task's own: its CPU is charged to sections from now on. */
@@ -59,6 +87,19 @@ public final class Worker {
             app = Clock.thread();
             mark = Clock.cpu();
         }
+    }
+
+    /**
+     * This thread has the task for now, another had it before: an engine whose tasks run on any thread of a pool. Its CPU
+     * is charged to sections from now on.
+     *
+     * @param own Whether the thread counts as this task's: a thread counts as one task's only.
+     */
+    public void lent(boolean own) {
+        if (own) {
+            lent.add(Clock.thread());
+        }
+        mark = Clock.cpu();
     }
 
     /** Takes note of a poll; on the application thread, or (an engine with fetchers) on another. */
@@ -137,11 +178,7 @@ public final class Worker {
         try {
             prediction = by.score(message.values(), message.points());
         } catch (Exception error) {
-            if (side.first(of.sequence(), Wire.OUT_FAILED)) {
-                side.add(Wire.FAILED, 1);
-            }
-            side.row(of.sequence(), of.poll(), of.fetched(), begin, now(), Wire.OUT_FAILED);
-            tell("record " + of.sequence() + " cannot be scored: " + error);
+            unscored(of, begin, now(), error);
             return null;
         }
         long end = now();
@@ -154,6 +191,32 @@ public final class Worker {
         long version = served.model().message().version();
         models.scored(served, message.type(), partition, offset, end - begin);
         return new Scored(prediction, begin, end, row, name, version);
+    }
+
+    /** Asks the server about a record; several questions may be open. On the application thread. */
+    public CompletableFuture<Answer> ask(Message message) {
+        return server.ask(message.values(), message.points(), this::now);
+    }
+
+    /** Takes note of what became of a question, in the order of the records; null where it failed. As {@link #score}. */
+    public Scored answered(Stamps of, int points, Answer answer) {
+        if (answer.error() != null) {
+            unscored(of, answer.begin(), answer.end(), answer.error());
+            return null;
+        }
+        side.add(Wire.POINTS, points);
+        int row = side.row(of.sequence(), of.poll(), of.fetched(), answer.begin(), answer.end(), Wire.OUT_PRODUCED);
+        return new Scored(answer.scores(), answer.begin(), answer.end(), row, "", 0);
+    }
+
+    /** Counts a record that got no score; one that a server did not answer in time has expired. */
+    private void unscored(Stamps of, long begin, long end, Throwable error) {
+        int outcome = Answer.expired(error) ? Wire.OUT_EXPIRED : Wire.OUT_FAILED;
+        if (side.first(of.sequence(), outcome)) {
+            side.add(Wire.FAILED, 1);
+        }
+        side.row(of.sequence(), of.poll(), of.fetched(), begin, end, outcome);
+        tell("record " + of.sequence() + " cannot be scored: " + error);
     }
 
     /**
@@ -219,18 +282,26 @@ public final class Worker {
     /** What it says at the end, after the last record: its threads, requests and models. */
     public Map<String, Object> role() throws Exception {
         Map<String, Object> role = new LinkedHashMap<>();
-        role.put("app", threads(app));
+        role.put("app", lent.isEmpty() ? threads(app) : List.copyOf(lent));
         role.put("consumer", threads(fetching)); // none: the Java client fetches on the application thread
         role.put("producer", threads(client));
         role.put("requests", requests.samples());
+        if (server != null) {
+            role.put("calls", server.counts());
+        }
         if (models != null) {
             models.finish();
-            Map<String, Object> about = new LinkedHashMap<>(models.told());
-            about.put("records", side.get(Wire.RECORDS));
-            about.put("bad", side.get(Wire.BAD));
-            role.put("models", about);
+            role.put("models", told());
         }
         return role;
+    }
+
+    /** Of its models, now; on any thread. */
+    private Map<String, Object> told() {
+        Map<String, Object> about = new LinkedHashMap<>(models.told());
+        about.put("records", side.get(Wire.RECORDS));
+        about.put("bad", side.get(Wire.BAD));
+        return about;
     }
 
     private static long[] threads(long number) {
@@ -252,6 +323,7 @@ public final class Worker {
     /** Lets go of the model; what a stream of models keeps is kept. After the last record. */
     public void close() throws Exception {
         if (models != null) {
+            state.close();
             models.close();
         } else {
             scorer.close();

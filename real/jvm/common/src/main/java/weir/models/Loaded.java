@@ -5,12 +5,12 @@ import weir.common.Scorer;
 /**
  * A model that scores.
  *
- * @param message Where it came from; by value, so that a restart needs no location.
+ * @param message Where it came from; by value, so that a restart needs no location (a folder stays by reference).
  */
 public record Loaded(Descriptor message, Scorer scorer) {
-    /** Of its file. */
+    /** Of its file; 0 of a folder. */
     long size() {
-        return message.data().length;
+        return message.data() == null ? 0 : message.data().length;
     }
 
     /** Lets go of it; what a runtime says then is nobody's concern. */

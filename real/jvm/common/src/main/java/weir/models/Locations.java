@@ -2,14 +2,37 @@ package weir.models;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Models by reference: files, and only from below configured roots. Links are followed before paths are compared. */
 final class Locations {
     private Locations() {}
+
+    /** Copies a model that is a folder, its files only; a link that leads out of the roots is refused. */
+    static void folder(String location, List<String> roots, int maxBytes, Path into) throws LoadException {
+        Path base = path(location);
+        try (Stream<Path> all = Files.isDirectory(base) ? Files.walk(base) : Stream.empty()) {
+            int left = maxBytes;
+            List<Path> files = all.filter(each -> !Files.isDirectory(each)).sorted().toList();
+            if (files.isEmpty()) {
+                throw new LoadException("'" + location + "' is no folder with a model in it");
+            }
+            for (Path each : files) {
+                byte[] data = read(each.toString(), roots, left);
+                left -= data.length;
+                Path target = into.resolve(base.relativize(each).toString());
+                Files.createDirectories(target.getParent());
+                Files.write(target, data);
+            }
+        } catch (IOException | UncheckedIOException error) {
+            throw new LoadException("'" + location + "' cannot be copied: " + error);
+        }
+    }
 
     /** A model's file. */
     static byte[] read(String location, List<String> roots, int maxBytes) throws LoadException {

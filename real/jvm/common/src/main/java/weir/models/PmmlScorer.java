@@ -14,10 +14,11 @@ import weir.common.Scorer;
 
 /**
  * PMML by pmml4s. A file's values are those of its data dictionary, in that order, without the target; the answer is the
- * predicted value, or of a classifier every class's probability. A file with a document type or entities, or nested too
+ * predicted value, or of a classifier every class's probability; of a chain to two classes (trees, then their logistic
+ * function) the second's alone. A file with a document type or entities, or nested too
  * deep, is refused before the library has it.
  */
-final class PmmlScorer implements Scorer {
+public final class PmmlScorer implements Scorer {
     private static final int DEPTH = 400;
     private static final String SMALLEST =
             """
@@ -35,8 +36,10 @@ final class PmmlScorer implements Scorer {
     private final int[] from;
     private final int[] answers;
 
-    PmmlScorer(byte[] data) throws LoadException {
-        List<String> dictionary = checked(data);
+    /** Reads a file. */
+    public PmmlScorer(byte[] data) throws LoadException {
+        Seen seen = checked(data);
+        List<String> dictionary = seen.dictionary();
         model = Model.fromBytes(data);
         dictionary.removeAll(List.of(model.targetNames()));
         values = dictionary.size();
@@ -48,7 +51,8 @@ final class PmmlScorer implements Scorer {
                 throw new LoadException("PMML: the data dictionary has no " + names[i]);
             }
         }
-        answers = answers(model);
+        int[] found = answers(model);
+        answers = seen.chain() && found.length == 2 ? new int[] {found[1]} : found;
     }
 
     private static int[] answers(Model model) throws LoadException {
@@ -72,8 +76,11 @@ final class PmmlScorer implements Scorer {
         new PmmlScorer(SMALLEST.getBytes(StandardCharsets.UTF_8)).score(new float[1], 1);
     }
 
-    /** Refuses what a file may not hold; the names of its data dictionary. */
-    private static List<String> checked(byte[] data) throws LoadException {
+    /** Names of a file's data dictionary, and whether its model is a chain of models. */
+    private record Seen(List<String> dictionary, boolean chain) {}
+
+    /** Refuses what a file may not hold. */
+    private static Seen checked(byte[] data) throws LoadException {
         XMLInputFactory factory = XMLInputFactory.newDefaultFactory();
         factory.setProperty(XMLInputFactory.SUPPORT_DTD, true); // so that one is seen
         factory.setProperty(XMLInputFactory.IS_SUPPORTING_EXTERNAL_ENTITIES, false);
@@ -83,6 +90,7 @@ final class PmmlScorer implements Scorer {
                     throw new XMLStreamException("nothing is looked up elsewhere");
                 });
         List<String> names = new ArrayList<>();
+        boolean chain = false;
         int depth = 0;
         try {
             XMLStreamReader in = factory.createXMLStreamReader(new ByteArrayInputStream(data));
@@ -102,6 +110,7 @@ final class PmmlScorer implements Scorer {
                         if (in.getLocalName().equals("DataField")) {
                             names.add(in.getAttributeValue(null, "name"));
                         }
+                        chain |= depth == 3 && "modelChain".equals(in.getAttributeValue(null, "multipleModelMethod"));
                     }
                     case XMLStreamConstants.END_ELEMENT -> depth--;
                     default -> {
@@ -112,7 +121,7 @@ final class PmmlScorer implements Scorer {
         } catch (XMLStreamException error) {
             throw new LoadException("PMML: not XML: " + error.getMessage());
         }
-        return names;
+        return new Seen(names, chain);
     }
 
     @Override

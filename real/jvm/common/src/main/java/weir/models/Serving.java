@@ -19,7 +19,6 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import weir.common.Control;
-import weir.common.OnnxScorer;
 
 /**
  * What a worker does about models: receive, load, swap, keep, restore, tell; the same in every engine.
@@ -86,8 +85,7 @@ public final class Serving {
 
     /** Connects, restores where this is a restart, and begins to receive. */
     public void open() throws Exception {
-        OnnxScorer.prepare();
-        PmmlScorer.prepare();
+        Loaders.prepare();
         if (kind.equals("snapshot")) {
             kept = new Kept.Snapshot(Path.of((String) own.get("kept")));
         } else if (!kind.equals("none")) {

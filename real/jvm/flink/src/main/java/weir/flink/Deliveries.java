@@ -27,7 +27,8 @@ public final class Deliveries implements ProducerInterceptor<byte[], byte[]> {
 
     @Override
     public ProducerRecord<byte[], byte[]> onSend(ProducerRecord<byte[], byte[]> output) {
-        if (Job.chained && counted == null) {
+        // With transactions a producer is one of several that take turns: none counts for the task.
+        if (Job.chained && counted == null && !Job.control.flag("exactly_once")) {
             counted = mark(output.headers()).worker();
             counted.requests().count("Produce", Beans.count("kafka.producer", "producer-metrics", client, "request-total"));
         }

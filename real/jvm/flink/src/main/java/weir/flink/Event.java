@@ -1,10 +1,12 @@
 package weir.flink;
 
+import weir.calls.Answer;
 import weir.common.Message;
 import weir.common.Stamps;
+import weir.common.Worker;
 
 /** A record on its way through the job: what the source decoded, then also what the scoring task answered. */
-public final class Event {
+public final class Event implements Cloneable {
     /** Stamps of the input. */
     public long sequence;
 
@@ -43,6 +45,11 @@ public final class Event {
     public String model;
     public long version;
 
+    /** Why a server gave none, and whether that was for want of time; null where it did. */
+    public String failure;
+
+    public boolean expired;
+
     /** For Flink. */
     public Event() {}
 
@@ -72,6 +79,32 @@ public final class Event {
         } else {
             payload = (byte[]) message.body();
         }
+    }
+
+    /** This, and what a server said. */
+    Event answered(Answer answer) {
+        Event with;
+        try {
+            with = (Event) clone();
+        } catch (CloneNotSupportedException error) {
+            throw new IllegalStateException(error);
+        }
+        with.begin = answer.begin();
+        with.end = answer.end();
+        with.prediction = answer.scores();
+        with.failure = answer.error() == null ? null : answer.error().toString();
+        with.expired = Answer.expired(answer.error());
+        return with;
+    }
+
+    void scored(Worker.Scored scored, int by) {
+        prediction = scored.prediction();
+        begin = scored.begin();
+        end = scored.end();
+        row = scored.row();
+        worker = by;
+        model = scored.model();
+        version = scored.version();
     }
 
     Message message() {

@@ -1,5 +1,6 @@
 package weir.flink;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -18,10 +19,12 @@ import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
+import org.apache.flink.connector.kafka.sink.KafkaSinkBuilder;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.core.execution.SavepointFormatType;
+import org.apache.flink.streaming.api.datastream.AsyncDataStream;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
@@ -69,7 +72,7 @@ public final class Main {
         // offsets are their last. (The commit to the broker that follows it may be cut off by the end of the tasks.)
         String target = Path.of(control.<String>get("state")).toUri().toString();
         Job.running.await(STOP_S, TimeUnit.SECONDS); // a job that is still starting cannot be stopped so
-        stop(job, target);
+        stop(job, target, asks(control));
         job.getJobExecutionResult().get(STOP_S, TimeUnit.SECONDS);
         long left = 0;
         List<Object> roles = new ArrayList<>();
@@ -81,12 +84,12 @@ public final class Main {
         control.say("done", "left", left, "committed", positions(), "workers", roles);
     }
 
-    /** Stops with a savepoint; a job that is still on its way to running is asked again. */
-    private static void stop(JobClient job, String target) throws Exception {
+    /** Stops with a savepoint, after the answers to open questions where there may be any; a job that is still on its way to running is asked again. */
+    private static void stop(JobClient job, String target, boolean drain) throws Exception {
         long limit = System.nanoTime() + TimeUnit.SECONDS.toNanos(STOP_S);
         while (true) {
             try {
-                job.stopWithSavepoint(false, target, SavepointFormatType.NATIVE).get(STOP_S, TimeUnit.SECONDS);
+                job.stopWithSavepoint(drain, target, SavepointFormatType.NATIVE).get(STOP_S, TimeUnit.SECONDS);
                 return;
             } catch (ExecutionException error) {
                 if (!error.toString().contains("not being executed") || System.nanoTime() > limit) {
@@ -129,7 +132,7 @@ public final class Main {
         return found;
     }
 
-    private static StreamExecutionEnvironment job(Control control, int parallelism) {
+    private static StreamExecutionEnvironment job(Control control, int parallelism) throws IOException {
         int sources = Job.chained ? parallelism : control.number("source_parallelism");
         int sinks = Job.chained ? parallelism : control.number("sink_parallelism");
         Configuration config = new Configuration();
@@ -140,6 +143,10 @@ public final class Main {
         config.set(TaskManagerOptions.NETWORK_MEMORY_MAX, network);
         config.set(TaskManagerOptions.MEMORY_SEGMENT_SIZE, new MemorySize(control.number("buffer_bytes")));
         config.set(RestartStrategyOptions.RESTART_STRATEGY, "none");
+        boolean exactly = control.flag("exactly_once");
+        if (exactly) {
+            Checkpoints.keep(config, control);
+        }
         StreamExecutionEnvironment env = StreamExecutionEnvironment.createLocalEnvironment(parallelism, config);
         env.enableCheckpointing(Math.max(10, control.number("commit_interval_ms")));
         env.setBufferTimeout(control.number("buffer_timeout_ms"));
@@ -156,21 +163,45 @@ public final class Main {
                         .setDeserializer(new Decode())
                         .setProperties(properties(control, "consumer", Polls.class))
                         .build();
-        KafkaSink<Event> sink =
+        KafkaSinkBuilder<Event> outputs =
                 KafkaSink.<Event>builder()
                         .setBootstrapServers(control.<Map<String, Object>>get("common").get("bootstrap.servers").toString())
                         .setKafkaProducerConfig(properties(control, "producer", Deliveries.class))
-                        .setDeliveryGuarantee(DeliveryGuarantee.AT_LEAST_ONCE)
-                        .setRecordSerializer(new Encode())
-                        .build();
-        DataStream<Event> in = env.fromSource(source, WatermarkStrategy.noWatermarks(), "source").setParallelism(sources);
+                        .setDeliveryGuarantee(
+                                exactly ? DeliveryGuarantee.EXACTLY_ONCE : DeliveryGuarantee.AT_LEAST_ONCE)
+                        .setRecordSerializer(new Encode());
+        if (exactly) {
+            outputs.setTransactionalIdPrefix(control.<String>get("group"));
+        }
+        KafkaSink<Event> sink = outputs.build();
+        DataStream<Event> in = env.fromSource(source, WatermarkStrategy.noWatermarks(), "source").uid("source").setParallelism(sources);
         SingleOutputStreamOperator<Event> scored =
-                (Job.chained ? in : in.rebalance()).process(new Score()).name("score").setParallelism(parallelism);
-        (Job.chained ? scored : scored.rebalance()).sinkTo(sink).name("sink").setParallelism(sinks);
-        if (!Job.chained) {
+                scored(control, Job.chained ? in : in.rebalance(), parallelism);
+        (Job.chained ? scored : scored.rebalance()).sinkTo(sink).name("sink").uid("sink").setParallelism(sinks);
+        if (!Job.chained && !asks(control)) { // asking and taking note of answers are one task
             env.disableOperatorChaining();
         }
         return env;
+    }
+
+    /** Whether a task has several calls of a server under way. */
+    private static boolean asks(Control control) {
+        return control.knows("in_flight");
+    }
+
+    private static SingleOutputStreamOperator<Event> scored(Control control, DataStream<Event> in, int parallelism) {
+        if (!asks(control)) {
+            return in.process(new Score()).name("score").uid("score").setParallelism(parallelism);
+        }
+        // Calls have deadlines of their own: the operator's never comes.
+        return AsyncDataStream.orderedWait(in, new Ask(), 1, TimeUnit.DAYS, control.number("in_flight"))
+                .name("ask")
+                .uid("ask")
+                .setParallelism(parallelism)
+                .process(new Answered())
+                .name("answered")
+                .uid("answered")
+                .setParallelism(parallelism);
     }
 
     private static Properties properties(Control control, String side, Class<?> interceptor) {

@@ -24,6 +24,11 @@ public final class Score extends ProcessFunction<Event, Event> implements Checkp
     @Override
     public void open(OpenContext context) {
         worker = Job.workers[getRuntimeContext().getTaskInfo().getIndexOfThisSubtask()];
+        enter(worker);
+    }
+
+    /** This thread is a worker's, and its task is open. */
+    static void enter(Worker worker) {
         OWN.set(worker);
         worker.enter();
         Job.running.countDown();
@@ -51,13 +56,7 @@ public final class Score extends ProcessFunction<Event, Event> implements Checkp
         if (scored == null) {
             return;
         }
-        event.prediction = scored.prediction();
-        event.begin = scored.begin();
-        event.end = scored.end();
-        event.row = scored.row();
-        event.worker = worker.index();
-        event.model = scored.model();
-        event.version = scored.version();
+        event.scored(scored, worker.index());
         out.collect(event);
         worker.section(Wire.PRODUCE_CPU);
     }

@@ -89,9 +89,12 @@ public final class Main {
         properties.put(StreamsConfig.APPLICATION_ID_CONFIG, control.get("group"));
         properties.put(StreamsConfig.CLIENT_ID_CONFIG, "weir");
         properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, control.<List<?>>get("workers").size());
-        properties.put(StreamsConfig.STATE_DIR_CONFIG, control.<String>get("state"));
         properties.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, control.number("commit_interval_ms"));
-        properties.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.AT_LEAST_ONCE);
+        boolean exactly = control.flag("exactly_once");
+        properties.put(
+                StreamsConfig.PROCESSING_GUARANTEE_CONFIG,
+                exactly ? StreamsConfig.EXACTLY_ONCE_V2 : StreamsConfig.AT_LEAST_ONCE);
+        properties.put(StreamsConfig.STATE_DIR_CONFIG, control.<String>get("state"));
         properties.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         properties.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         control.<Map<String, Object>>get("common").forEach((key, value) -> properties.put(key, value.toString()));

@@ -17,7 +17,10 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.pekko.Done;
 import org.apache.pekko.actor.ActorSystem;
+import org.apache.pekko.japi.Pair;
 import org.apache.pekko.kafka.CommitterSettings;
+import org.apache.pekko.kafka.ConsumerMessage;
+import org.apache.pekko.kafka.ConsumerMessage.Committable;
 import org.apache.pekko.kafka.ConsumerSettings;
 import org.apache.pekko.kafka.RestrictedConsumer;
 import org.apache.pekko.kafka.Subscriptions;
@@ -25,6 +28,7 @@ import org.apache.pekko.kafka.javadsl.Committer;
 import org.apache.pekko.kafka.javadsl.Consumer;
 import org.apache.pekko.kafka.javadsl.PartitionAssignmentHandler;
 import org.apache.pekko.stream.ActorAttributes;
+import org.apache.pekko.stream.javadsl.Source;
 import weir.common.Control;
 import weir.common.Metrics;
 import weir.common.Positions;
@@ -100,20 +104,21 @@ public final class Main {
                         .withProperties(texts)
                         .withDispatcher("weir.pinned")
                         .withStopTimeout(Duration.ZERO) // draining waits for the commits itself
-                        .withConsumerFactory(any -> new Source(properties, worker, control));
+                        .withConsumerFactory(any -> new weir.pekko.Source(properties, worker, control));
         CommitterSettings commits =
                 CommitterSettings.create(system)
                         .withMaxInterval(Duration.ofMillis(control.number("commit_interval_ms")))
                         .withMaxBatch(Integer.MAX_VALUE);
-        Consumer.DrainingControl<Done> running =
-                Consumer.committableSource(
+        Source<Committable, Consumer.Control> handled =
+                handled(
+                        control,
+                        lane,
+                        Consumer.committableSource(
                                 settings,
                                 Subscriptions.topics(control.<String>get("topic_in"))
-                                        .withPartitionAssignmentHandler(new Watcher(control, worker.index())))
-                        .mapAsync(
-                                UNDER_WAY,
-                                message -> lane.handle(message.record()).thenApply(any -> message.committableOffset()))
-                        .toMat(Committer.sink(commits), Consumer::createDrainingControl)
+                                        .withPartitionAssignmentHandler(new Watcher(control, worker.index()))));
+        Consumer.DrainingControl<Done> running =
+                handled.toMat(Committer.sink(commits), Consumer::createDrainingControl)
                         .withAttributes(ActorAttributes.dispatcher("weir.pinned"))
                         .run(system);
         running.streamCompletion()
@@ -124,6 +129,23 @@ public final class Main {
                             }
                         });
         return running;
+    }
+
+    /** Offsets to commit, once the outputs are acknowledged; several calls of a server may be under way. */
+    private static Source<Committable, Consumer.Control> handled(
+            Control control,
+            Lane lane,
+            Source<ConsumerMessage.CommittableMessage<byte[], byte[]>, Consumer.Control> messages) {
+        if (!control.knows("in_flight")) {
+            return messages.mapAsync(
+                    UNDER_WAY, message -> lane.handle(message.record()).thenApply(any -> message.committableOffset()));
+        }
+        return messages.mapAsync(
+                        control.number("in_flight"),
+                        message -> lane.ask(message.record()).thenApply(asked -> Pair.create(message, asked)))
+                .mapAsync(
+                        UNDER_WAY,
+                        both -> lane.answered(both.second()).thenApply(any -> both.first().committableOffset()));
     }
 
     private static KafkaProducer<byte[], byte[]> producer(Control control, Worker worker) {
