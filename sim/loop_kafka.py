@@ -412,7 +412,8 @@ def ready_lane(a: Arena, pr: int, lingered: int, seen: int) -> int:
             if lane == NONE or a[a[G_FIRSTS] + lane] > lingered:
                 if nearest == lanes:
                     return NONE
-                return turn + nearest if turn + nearest < lanes else turn + nearest - lanes
+                at: int = turn + nearest
+                return at if at < lanes else at - lanes
             away = lane - a[pr + P_LANES] - turn
             nearest = min(nearest, away if away >= 0 else away + lanes)
             lane = a[a[G_LANES] + lane * L_STRIDE + L_AFTER]
