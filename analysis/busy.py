@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Columns
+from analysis.records import Columns, chosen
 from scenarios.spec import Scenario
 
 #: At this share a part is what the pipeline cannot go beyond; below, time goes into waiting for something else.
@@ -67,7 +67,7 @@ def occupied(records: Columns, workers: int, window_ns: int) -> dict[int, float]
     known = (begun >= 0) & (ended >= begun) & (who >= 0) & (who < workers)
     if not known.any():
         return {}
-    begun, ended, who = begun[known], ended[known], who[known]
+    begun, ended, who = chosen(begun, known), chosen(ended, known), chosen(who, known)
     whole = int(ended.max() - begun.min())
     if len(begun) > _ENOUGH:
         length = max(1, whole * _ENOUGH // len(begun))
@@ -78,7 +78,8 @@ def occupied(records: Columns, workers: int, window_ns: int) -> dict[int, float]
             return {}
     else:
         whole = max(whole, window_ns)
-    order = np.lexsort((begun, who))
+    since = begun - begun.min()
+    order = np.argsort(who.astype(np.int64) * (int(since.max()) + 1) + since)  # by task, then by time
     begun, ended, who = begun[order], ended[order], who[order]
     first = np.ones(len(who), dtype=bool)  # of those that begin together on one task: a batch
     first[1:] = (who[1:] != who[:-1]) | (begun[1:] != begun[:-1])

@@ -90,9 +90,22 @@ def judged(
 
 
 def evaluate(
-    scenario: Scenario, records: Columns, counters: Mapping[str, Any] | None = None, *, reason: str = "complete"
+    scenario: Scenario,
+    records: Columns,
+    counters: Mapping[str, Any] | None = None,
+    *,
+    reason: str = "complete",
+    busiest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What run.json says of its records: `reason`, `verdict`, `verdict_reason`, `metrics`, and so on."""
+    """What run.json says of its records: `reason`, `verdict`, `verdict_reason`, `metrics`, and so on.
+
+    Args:
+        scenario: What was run.
+        records: Its records.
+        counters: What was counted of the window.
+        reason: Why it ended.
+        busiest: Its `bottleneck`, where that is known; else it is found by the counters.
+    """
     found = cut(scenario, records)
     scenario = after(scenario, found)
     lag = window_lag(scenario, records)
@@ -105,7 +118,7 @@ def evaluate(
         "metrics": values,
         "accounting": counts,
         "warmup": found.told(),
-        "bottleneck": bottleneck(scenario, records, counters),
+        "bottleneck": bottleneck(scenario, records, counters) if busiest is None else busiest,
     }
 
 

@@ -85,6 +85,8 @@ def refuse_elsewhere(scenario: Scenario) -> None:
     engine(scenario.engine.kind).refuse(scenario)
     refuse_models(scenario)
     refuse_faults(scenario)
+    if scenario.workload.collectors > 1:
+        raise RefusedError("workload.collectors", f"{scenario.workload.collectors}; real has one collector")
     here = (*_HERE, socket.gethostname())
     cores = len(os.sched_getaffinity(0))
     for name, host in scenario.hosts.hosts.items():

@@ -150,6 +150,9 @@ def _engine(file: schema.ScenarioFile) -> Iterator[Problem]:
     if engine.kind in WITHOUT_BROKER and file.workload.backlog is not None and file.workload.backlog.records:
         message = f"the engine {engine.kind} has no broker, so no topic that could hold one"
         yield Problem(("workload", "backlog"), message)
+    if engine.kind in WITHOUT_BROKER and file.workload.collectors > 1:
+        message = f"the engine {engine.kind} has no broker, so no topic that several could read"
+        yield Problem(("workload", "collectors"), message)
 
 
 def _serving(file: schema.ScenarioFile) -> Iterator[Problem]:

@@ -193,6 +193,9 @@ class Workload(Section):
     producers: Small = Field(
         default=_WORKLOAD.producers, description="generator processes; record r is sent by r mod this"
     )
+    collectors: Small = Field(
+        default=_WORKLOAD.collectors, description="consumers of the output topic, each with its share of the partitions"
+    )
     partitioner: Literal["random", "round-robin"] = Field(
         default=_WORKLOAD.partitioner, description="how a record chooses its partition"
     )

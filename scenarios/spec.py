@@ -66,6 +66,7 @@ class Workload:
     records: int | None = None  # ends the load too, whichever comes first
     backlog_records: int = 0  # records in the input topic before the engine starts
     producers: int = 1  # generator producers (processes)
+    collectors: int = 1  # consumers that share the output topic's partitions
     partitioner: Literal["random", "round-robin"] = "random"
     payload: Payload = field(default_factory=Payload)
     seed: int = 1

@@ -26,8 +26,8 @@ LINE = 8
     G_HOST_THREADS, G_COLD, G_KIND, G_UNTIL, G_AHEAD, G_NEXT, G_NEXT_AT, G_FIRSTS, G_FULLS, G_LINK, G_KEY,
     G_EXCHANGES, G_SERVICES, G_EXECUTORS, G_EXECUTORS_N, G_TASKS, G_TASKS_TAIL, G_MB_DRIVER, G_MB_INTERVAL, G_MB_POLL,
     G_MB_MAX, G_MB_STARTED, G_MB_TURN, G_MB_PLANS, G_MB_LEFT, G_LOST, G_SPARE, G_AGENDA, G_NETWORK_MIN, G_WAKE_MIN,
-    G_MODELS, G_COLUMN, G_SIZE,
-) = range(84)  # fmt: skip
+    G_MODELS, G_COLUMN, G_BLOCKED, G_SHARED, G_SIZE,
+) = range(86)  # fmt: skip
 
 # Thread: what nearly every event touches stands first, eight fields to a line of the processor's cache.
 (
@@ -49,20 +49,28 @@ T_STRIDE = -(-(T_MARK_STAMP + MARKS_MAX) // LINE) * LINE
 #: Roles of threads whose program is straight code, too (sim.loop_straight); from CONSUMER on they may wake ahead.
 NOBODY, GENERATOR, BROKER, CONSUMER, PRODUCER, WORKER, COLLECTOR = range(7)
 BLOCKED, WAKING, QUEUED, RUNNING, HALTED = range(5)
+#: Of the threads one bit each is at G_BLOCKED, set while a thread is blocked and nobody has signalled it.
+WORD_BITS = 5
+LANES_FEW = 2
+#: Of linked lanes so many are looked at one by one; where more are ready, one of them soon comes in rotation.
+LANES_WALKED = 16
 #: How many records a thread may be ahead of the clock, and room for as many instants at which it serves deliveries.
 AHEAD_MAX = 64
 
-# Host.
+# Host.  Of discipline `ps`: at H_WORKING a heap of those at work, (finish, thread) each; H_VACANT is 1 while the first
+# one's work is over and it is not known whether it begins another piece.
 (
     H_CORES, H_SLICE, H_IDLE, H_HEAD, H_TAIL, H_QUEUED, H_FIRST, H_THREADS,
     H_SHARES, H_VIRTUAL, H_SINCE, H_WORKING, H_N, H_NEXT, H_RUNNING, H_RUNNING_N,
-    H_WINDOW, H_WINDOW_BEGIN, H_STRIDE,
-) = range(19)  # fmt: skip
-# Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.
+    H_WINDOW, H_WINDOW_BEGIN, H_VACANT, H_STRIDE,
+) = range(20)  # fmt: skip
+# Producer client.  P_BYTES: of a record; with P_LIMIT records a lane is ready at once; P_MOST go into one batch.  Of a
+# producer with more than LANES_FEW lanes those that hold records are linked in the order of their first records' keys,
+# from P_OLDEST to P_NEWEST, and P_FULL counts those at G_FULLS: else it would look at thousands for a few.
 (
     P_CLIENT, P_APPLICATION, P_TOPIC, P_FIRST, P_PARTITIONS, P_LANES, P_FLIGHT, P_TURN, P_REQUESTS,
-    P_BYTES, P_LIMIT, P_MOST, P_FILLER, P_STRIDE,
-) = range(14)  # fmt: skip
+    P_BYTES, P_LIMIT, P_MOST, P_FILLER, P_OLDEST, P_NEWEST, P_FULL, P_STRIDE,
+) = range(17)  # fmt: skip
 # Consumer.
 (
     C_CLIENT, C_APPLICATION, C_TOPIC, C_FIRST, C_PARTITIONS, C_MAX_POLL, C_TURN, C_POLL_TURN, C_FETCHES,
@@ -72,8 +80,8 @@ AHEAD_MAX = 64
 # at, of the first record and of the one with which the lane is full (FAR: none), stand together for all its lanes, at
 # G_FIRSTS and G_FULLS.
 (
-    L_HEAD, L_TAIL, L_N, L_STRIDE,
-) = range(4)  # fmt: skip
+    L_HEAD, L_TAIL, L_N, L_BEFORE, L_AFTER, L_STRIDE,
+) = range(6)  # fmt: skip
 # Log: positions into its records.
 (LG_BASE, LG_N, LG_FETCHED, LG_VISIBLE, LG_POLLED, LG_CURSOR, LG_CONSUMER, LG_WANTED, LG_NEW, LG_ENDS, LG_STRIDE) = (
     range(11)

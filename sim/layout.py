@@ -59,6 +59,7 @@ def build(system: System) -> Arena:
         G_HOST_THREADS: room.take(len(system.threads)),
         G_PRODUCERS: room.take(len(system.producers) * P_STRIDE),
         G_CONSUMERS: room.take(len(system.consumers) * C_STRIDE),
+        G_BLOCKED: room.take((len(system.threads) >> WORD_BITS) + 1),
         G_LANES: room.take(sum(x.partitions for x in system.producers) * L_STRIDE),
         G_FIRSTS: room.take(sum(x.partitions for x in system.producers)),
         G_FULLS: room.take(sum(x.partitions for x in system.producers)),
@@ -79,7 +80,7 @@ def build(system: System) -> Arena:
     serving = [i for i, t in enumerate(system.threads) if any(code == op.SERVE for code, *_ in t.program)]
     serves = {i: room.take(AHEAD_MAX) for i in serving}
     shares = [room.take(len(system.threads) + 1) if host.shares else NONE for host in system.hosts]
-    working, running = room.take(len(system.threads)), room.take(len(system.threads))
+    working, running = room.take(2 * len(system.threads)), room.take(len(system.threads))
     inboxes = [
         (room.take(len(x.readers) * I_STRIDE), room.take(len(x.writers) * len(x.readers) * B_STRIDE))
         for x in system.exchanges
@@ -177,6 +178,7 @@ def _settings(system: System) -> dict[int, int]:
         G_NETWORK_MIN: int(system.network.min()),
         G_WAKE_MIN: int(system.wake.min()),
         G_NEXT: NONE,
+        G_SHARED: NONE,
         G_AT: NONE,
         G_TAKEN_BACK: NONE,
         G_TASKS: NONE,
@@ -227,7 +229,7 @@ def _hosts(a: Arena, system: System, shares: list[int], working: int, running: i
         a[b + H_NEXT], a[b + H_RUNNING] = NONE, running
         a[first : first + len(own)] = own
         first += len(own)
-        working += len(own)
+        working += 2 * len(own)
         running += len(own)
 
 
@@ -240,7 +242,7 @@ def _clients(a: Arena, system: System) -> None:
         most = min(system.batch_records, max(1, system.batch_bytes // size))
         a[b : b + P_STRIDE] = (
             *(p.client, p.application, p.topic, p.first_partition, p.partitions, lane),
-            *(0, 0, 0, size, limit, most, p.application),
+            *(0, 0, 0, size, limit, most, p.application, NONE, NONE, 0),
         )
         for _ in range(p.partitions):
             a[a[G_FIRSTS] + lane] = a[a[G_FULLS] + lane] = FAR

@@ -24,7 +24,7 @@ from sim.loop_events import (
     went_to_sleep,
     woke_up,
 )
-from sim.loop_hosts import begin_work, charge, core_event, ready, release, rotate, share_ends
+from sim.loop_hosts import begin_work, charge, core_event, ready, release, rotate, share_ends, share_settles
 from sim.loop_kafka import (
     acknowledge,
     answer,
@@ -513,7 +513,7 @@ def advance_arena(a: Arena, until: int) -> int:
                 a[b + T_RESUME] = 0
                 go(a, x)
             else:
-                woke_up(a, b)
+                woke_up(a, x)
                 if ready(a, x):
                     go(a, x)
         elif kind == EV_DELIVER:
@@ -528,6 +528,8 @@ def advance_arena(a: Arena, until: int) -> int:
                 flow.flush_buffers(a, x)
             else:
                 fetch_expires(a, x)
+        if a[G_SHARED] != NONE:
+            share_settles(a)
         while a[G_NEXT] != NONE:
             t = straight.next_ahead(a)
             if t != NONE:

@@ -30,6 +30,34 @@ def table_at(a: Arena, base: int, u: int) -> int:
 
 
 @compiled
+def awaits(a: Arena, t: int, yes: bool) -> None:
+    """Notes whether thread t is blocked and nobody has signalled it."""
+    word = a[G_BLOCKED] + (t >> WORD_BITS)
+    bit = 1 << (t & ((1 << WORD_BITS) - 1))
+    a[word] = a[word] | bit if yes else a[word] & ~bit
+
+
+@compiled
+def lowest_that_awaits(a: Arena, first: int, n: int) -> int:
+    """Of n threads from the first on the lowest that is blocked and not signalled yet, or NONE."""
+    word = first >> WORD_BITS
+    low = first & ((1 << WORD_BITS) - 1)
+    last = (first + n - 1) >> WORD_BITS
+    bits = (a[a[G_BLOCKED] + word] >> low) << low
+    while bits == 0:
+        word += 1
+        if word > last:
+            return NONE
+        bits = a[a[G_BLOCKED] + word]
+    t: int = word << WORD_BITS
+    for width in (16, 8, 4, 2, 1):
+        if bits & ((1 << width) - 1) == 0:
+            bits >>= width
+            t += width
+    return t if t < first + n else NONE
+
+
+@compiled
 def wake_draw(a: Arena, t: int, table: int) -> int:
     """The latency of the thread's next wake-up."""
     base = a[G_THREADS] + t * T_STRIDE
@@ -50,6 +78,7 @@ def signal_at(a: Arena, t: int, key: int) -> None:
     if a[b + T_STATE] != BLOCKED or key >= a[b + T_SIGNALLED] or key > a[b + T_DUE_KEY]:
         return
     a[b + T_SIGNALLED] = key
+    awaits(a, t, False)
     at = (key >> KEY_BITS) + wake_draw(a, t, a[G_WAKE])
     if a[G_NEXT] == t:  # woken earlier now
         a[G_NEXT] = NONE
@@ -77,6 +106,7 @@ def block(a: Arena, t: int, until: int) -> None:
     a[b + T_DUE] = until
     a[b + T_DUE_KEY] = FAR
     a[b + T_SIGNALLED] = FAR
+    awaits(a, t, True)
     went_to_sleep(a, b)
     if until >= 0:
         at = max(until, a[G_NOW]) + wake_draw(a, t, a[G_TIMER])
@@ -97,8 +127,10 @@ def went_to_sleep(a: Arena, b: int) -> None:
 
 
 @compiled
-def woke_up(a: Arena, b: int) -> None:
+def woke_up(a: Arena, t: int) -> None:
     """WAKE: counts the wake-up, and tells a timed one from a signal."""
+    b = a[G_THREADS] + t * T_STRIDE
+    awaits(a, t, False)
     key = a[b + T_SIGNALLED]
     a[b + T_TIMED] = 1 if a[b + T_STATE] == BLOCKED and key == FAR else 0
     a[b + T_WAKES] += 1

@@ -133,8 +133,7 @@ def signal_lowest(a: Arena, threads: int, n: int) -> None:
     """Signals the first of n threads in the list at `threads` that is blocked and not signalled yet."""
     for k in range(n):
         t = a[threads + k]
-        b = a[G_THREADS] + t * T_STRIDE
-        if a[b + T_STATE] == BLOCKED and a[b + T_SIGNALLED] == FAR:
+        if (a[a[G_BLOCKED] + (t >> WORD_BITS)] >> (t & ((1 << WORD_BITS) - 1))) & 1 == 1:
             signal(a, t)
             return
 

@@ -280,61 +280,92 @@ def share_event(a: Arena, h: int) -> None:
     """Replaces the host's CORE event by one of the thread that finishes first."""
     n = a[h + H_N]
     before = a[h + H_NEXT]
-    t = a[a[h + H_WORKING]] if n > 0 else NONE
+    working = a[h + H_WORKING]
+    t = a[working + 1] if n > 0 else NONE
     a[h + H_NEXT] = t
     if before not in (NONE, t) and a[a[G_THREADS] + before * T_STRIDE + T_EVENT] < FAR:
         schedule(a, before, FAR)
     if n == 0:
         return
-    left = max(0, a[a[G_THREADS] + t * T_STRIDE + T_FINISH] - a[h + H_VIRTUAL])
+    left = max(0, a[working] - a[h + H_VIRTUAL])
     share = a[a[h + H_SHARES] + n]
     push(a, a[G_NOW] + (left + share - 1) // share, EV_CORE, t, NONE)
 
 
 @compiled
-def finishes_before(a: Arena, x: int, y: int) -> bool:
-    """Whether thread x, at work on the same host, finishes before y."""
-    fx = a[a[G_THREADS] + x * T_STRIDE + T_FINISH]
-    fy = a[a[G_THREADS] + y * T_STRIDE + T_FINISH]
+def finishes_before(fx: int, x: int, fy: int, y: int) -> bool:
+    """Whether thread x, which finishes at fx, comes before y, at work on the same host."""
     before: bool = fx < fy or (fx == fy and x < y)
     return before
 
 
 @compiled
-def share_begins(a: Arena, t: int, h: int, work: int) -> None:
-    """Thread t is at work on a host that shares its cores evenly."""
-    share_clock(a, h)
-    a[a[G_THREADS] + t * T_STRIDE + T_FINISH] = a[h + H_VIRTUAL] + (work << SHARE_BITS)
+def sift_down(a: Arena, h: int, n: int, finish: int, t: int) -> None:
+    """Puts thread t in the place of the first of n at work."""
     working = a[h + H_WORKING]
+    i = 0
+    while 2 * i + 1 < n:
+        c = 2 * i + 1
+        cb = working + 2 * c
+        if c + 1 < n and finishes_before(a[cb + 2], a[cb + 3], a[cb], a[cb + 1]):
+            c += 1
+            cb += 2
+        if finishes_before(finish, t, a[cb], a[cb + 1]):
+            break
+        a[working + 2 * i] = a[cb]
+        a[working + 2 * i + 1] = a[cb + 1]
+        i = c
+    a[working + 2 * i] = finish
+    a[working + 2 * i + 1] = t
+
+
+@compiled
+def share_begins(a: Arena, t: int, h: int, work: int) -> None:
+    """Thread t is at work on a host that shares its cores evenly; `share_settles` follows."""
+    share_clock(a, h)
+    finish = a[h + H_VIRTUAL] + (work << SHARE_BITS)
+    a[a[G_THREADS] + t * T_STRIDE + T_FINISH] = finish
+    a[G_SHARED] = h
     i = a[h + H_N]
     a[h + H_N] = i + 1
-    while i > 0 and finishes_before(a, t, a[working + ((i - 1) >> 1)]):
-        a[working + i] = a[working + ((i - 1) >> 1)]
+    if a[h + H_VACANT] == 1:  # it goes on: whoever has just finished is the thread at hand
+        a[h + H_VACANT] = 0
+        sift_down(a, h, i + 1, finish, t)
+        return
+    working = a[h + H_WORKING]
+    while i > 0:
+        pb = working + 2 * ((i - 1) >> 1)
+        if not finishes_before(finish, t, a[pb], a[pb + 1]):
+            break
+        a[working + 2 * i] = a[pb]
+        a[working + 2 * i + 1] = a[pb + 1]
         i = (i - 1) >> 1
-    a[working + i] = t
-    share_event(a, h)
+    a[working + 2 * i] = finish
+    a[working + 2 * i + 1] = t
 
 
 @compiled
 def share_ends(a: Arena, t: int, h: int) -> None:
-    """CORE: thread t, the first to finish, is at work no more."""
+    """CORE: thread t, the first to finish, is at work no more; `share_settles` follows."""
     share_clock(a, h)
     b = a[G_THREADS] + t * T_STRIDE
     a[b + T_CPU] += a[b + T_REMAINING]
     a[b + T_REMAINING] = 0
-    working = a[h + H_WORKING]
-    n = a[h + H_N] - 1
-    a[h + H_N] = n
-    last = a[working + n]
-    i = 0
-    while 2 * i + 1 < n:
-        c = 2 * i + 1
-        if c + 1 < n and finishes_before(a, a[working + c + 1], a[working + c]):
-            c += 1
-        if finishes_before(a, last, a[working + c]):
-            break
-        a[working + i] = a[working + c]
-        i = c
-    if n > 0:
-        a[working + i] = last
+    a[h + H_N] -= 1
+    a[h + H_VACANT] = 1
+    a[h + H_NEXT] = NONE  # its event was this one: another it may get is its own
+    a[G_SHARED] = h
+
+
+@compiled
+def share_settles(a: Arena) -> None:
+    """The thread at hand has done all it does at this event: the host gets its CORE event, once."""
+    h = a[G_SHARED]
+    a[G_SHARED] = NONE
+    if a[h + H_VACANT] == 1:
+        a[h + H_VACANT] = 0
+        n = a[h + H_N]
+        last = a[h + H_WORKING] + 2 * n
+        if n > 0:
+            sift_down(a, h, n, a[last], a[last + 1])
     share_event(a, h)

@@ -6,7 +6,7 @@ from sim import operations as op
 from sim.arena import *  # the named offsets are this module's vocabulary
 from sim.jit import compiled
 from sim.loop_agenda import push
-from sim.loop_events import block, drawn, key_now, signal, signal_at
+from sim.loop_events import block, drawn, key_now, lowest_that_awaits, signal, signal_at
 from sim.system import OUTPUT
 
 
@@ -70,11 +70,9 @@ def arrival(a: Arena, t: int, place: int) -> int:
 def to_request_queue(a: Arena, m: int) -> None:
     """A request enters the request queue; a blocked broker thread is signalled."""
     append_list(a, G_INBOX, G_INBOX_TAIL, m)
-    for k in range(a[G_BROKER0], a[G_BROKER0] + a[G_BROKERS]):
-        b = a[G_THREADS] + k * T_STRIDE
-        if a[b + T_STATE] == BLOCKED and a[b + T_SIGNALLED] == FAR:
-            signal(a, k)
-            return
+    t = lowest_that_awaits(a, a[G_BROKER0], a[G_BROKERS])
+    if t != NONE:
+        signal(a, t)
 
 
 @compiled
@@ -342,8 +340,11 @@ def enqueue(a: Arena, t: int) -> None:
     limit = a[pr + P_LIMIT]
     if n == 1:
         a[a[G_FIRSTS] + lane] = key
+        if a[pr + P_PARTITIONS] > LANES_FEW:
+            link_lane(a, pr, lane, key)
     if n == limit:
         a[a[G_FULLS] + lane] = key
+        a[pr + P_FULL] += 1
     client = a[pr + P_CLIENT]
     cb = a[G_THREADS] + client * T_STRIDE
     if a[cb + T_STATE] != BLOCKED or key >= a[cb + T_SIGNALLED]:
@@ -354,6 +355,75 @@ def enqueue(a: Arena, t: int) -> None:
         matters = matters or a[G_LINGER] == 0 or a[cb + T_DUE] < 0 or a[cb + T_DUE] > a[G_NOW] + a[G_LINGER]
     if matters:
         signal_at(a, client, key)
+
+
+@compiled
+def link_lane(a: Arena, pr: int, lane: int, key: int) -> None:
+    """A lane holds records, the first one with this key: it joins those of its producer in their order."""
+    after = NONE
+    before = a[pr + P_NEWEST]
+    while before != NONE and a[a[G_FIRSTS] + before] > key:
+        after = before
+        before = a[a[G_LANES] + before * L_STRIDE + L_BEFORE]
+    place_between(a, pr, lane, before, after)
+
+
+@compiled
+def place_between(a: Arena, pr: int, lane: int, before: int, after: int) -> None:
+    """Links a lane between two that follow one another; NONE stands for an end of the list."""
+    a[a[G_LANES] + lane * L_STRIDE + L_BEFORE] = before
+    a[a[G_LANES] + lane * L_STRIDE + L_AFTER] = after
+    if before == NONE:
+        a[pr + P_OLDEST] = lane
+    else:
+        a[a[G_LANES] + before * L_STRIDE + L_AFTER] = lane
+    if after == NONE:
+        a[pr + P_NEWEST] = lane
+    else:
+        a[a[G_LANES] + after * L_STRIDE + L_BEFORE] = lane
+
+
+@compiled
+def unlink_lane(a: Arena, pr: int, lane: int) -> None:
+    """A lane leaves those of its producer that hold records."""
+    before = a[a[G_LANES] + lane * L_STRIDE + L_BEFORE]
+    after = a[a[G_LANES] + lane * L_STRIDE + L_AFTER]
+    if before == NONE:
+        a[pr + P_OLDEST] = after
+    else:
+        a[a[G_LANES] + before * L_STRIDE + L_AFTER] = after
+    if after == NONE:
+        a[pr + P_NEWEST] = before
+    else:
+        a[a[G_LANES] + after * L_STRIDE + L_BEFORE] = before
+
+
+@compiled
+def ready_lane(a: Arena, pr: int, lingered: int, seen: int) -> int:
+    """The first lane in rotation that is ready, by its place among the producer's, or NONE."""
+    lanes = a[pr + P_PARTITIONS]
+    turn = a[pr + P_TURN]
+    firsts = a[G_FIRSTS] + a[pr + P_LANES]
+    fulls = a[G_FULLS] + a[pr + P_LANES]
+    if lanes > LANES_FEW and a[pr + P_FULL] == 0:
+        lane = a[pr + P_OLDEST]
+        nearest = lanes
+        for _ in range(LANES_WALKED):
+            if lane == NONE or a[a[G_FIRSTS] + lane] > lingered:
+                if nearest == lanes:
+                    return NONE
+                at: int = turn + nearest
+                return at if at < lanes else at - lanes
+            away = lane - a[pr + P_LANES] - turn
+            nearest = min(nearest, away if away >= 0 else away + lanes)
+            lane = a[a[G_LANES] + lane * L_STRIDE + L_AFTER]
+    for k in range(lanes):
+        i: int = turn + k
+        if i >= lanes:
+            i -= lanes
+        if a[firsts + i] <= lingered or a[fulls + i] <= seen:
+            return i
+    return NONE
 
 
 @compiled
@@ -378,16 +448,24 @@ def take_batch(a: Arena, t: int, pr: int, i: int, seen: int) -> None:
     a[a[G_THREADS] + t * T_STRIDE + T_MESSAGE] = m
     left = a[lb + L_N] - n
     a[lb + L_N] = left
-    a[a[G_FULLS] + lane] = FAR
+    if a[a[G_FULLS] + lane] < FAR:
+        a[a[G_FULLS] + lane] = FAR
+        a[pr + P_FULL] -= 1
+    many = a[pr + P_PARTITIONS] > LANES_FEW
+    if many:
+        unlink_lane(a, pr, lane)
     if left == 0:
         a[a[G_FIRSTS] + lane] = FAR
     else:
         a[lb + L_HEAD] = r
         a[a[G_FIRSTS] + lane] = a[a[G_KEY] + r]
+        if many:
+            link_lane(a, pr, lane, a[a[G_KEY] + r])
         if left >= a[pr + P_LIMIT]:
             for _ in range(a[pr + P_LIMIT] - 1):
                 r = a[a[G_LINK] + r]
             a[a[G_FULLS] + lane] = a[a[G_KEY] + r]
+            a[pr + P_FULL] += 1
     a[pr + P_FLIGHT] += 1
     a[pr + P_REQUESTS] += 1
     a[pr + P_TURN] = i + 1 if i + 1 < a[pr + P_PARTITIONS] else 0
@@ -409,18 +487,24 @@ def produce_next(a: Arena, t: int) -> int:
     room = a[pr + P_FLIGHT] < a[G_MAX_FLIGHT]
     if room:
         lingered = min(seen, ((a[G_NOW] - linger) << KEY_BITS) | EV_CORE)
-        turn = a[pr + P_TURN]
-        for k in range(lanes):
-            i = turn + k
-            if i >= lanes:
-                i -= lanes
-            if a[firsts + i] <= lingered or a[fulls + i] <= seen:
-                take_batch(a, t, pr, i, seen)
-                return 1
+        ready = ready_lane(a, pr, lingered, seen)
+        if ready != NONE:
+            take_batch(a, t, pr, ready, seen)
+            return 1
     oldest = FAR  # the first record that lingers
     empty = FAR  # the first to come into an empty lane
     full = FAR  # the first to come that makes a lane ready
-    for i in range(lanes):
+    scanned = lanes
+    if lanes > LANES_FEW and a[pr + P_FULL] == 0:
+        scanned = 0
+        lane = a[pr + P_OLDEST]
+        if lane != NONE and a[a[G_FIRSTS] + lane] <= seen:
+            oldest = a[a[G_FIRSTS] + lane]
+        lane = a[pr + P_NEWEST]
+        while lane != NONE and a[a[G_FIRSTS] + lane] > seen:
+            empty = a[a[G_FIRSTS] + lane]
+            lane = a[a[G_LANES] + lane * L_STRIDE + L_BEFORE]
+    for i in range(scanned):
         first = a[firsts + i]
         oldest = min(oldest, first if first <= seen else FAR)
         empty = min(empty, first if first > seen else FAR)

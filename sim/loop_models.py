@@ -246,6 +246,8 @@ def crash(a: Arena, t: int) -> None:
         a[a[G_LANES] + lane * L_STRIDE + L_N] = 0
         a[a[G_FIRSTS] + lane] = FAR
         a[a[G_FULLS] + lane] = FAR
+    a[pr + P_FULL] = 0
+    a[pr + P_OLDEST] = a[pr + P_NEWEST] = NONE
     for s in range(a[m + MO_STORES_N]):
         if a[a[m + MO_STORES] + s * ST_STRIDE + ST_OWNER] == t:
             for kind in range(a[m + MO_TYPES]):

@@ -441,7 +441,7 @@ def next_ahead(a: Arena) -> int:
         return NONE
     a[G_NOW] = at
     a[G_KIND] = EV_WAKE
-    woke_up(a, b)
+    woke_up(a, t)
     a[b + T_STATE] = RUNNING
     a[b + T_REMAINING] = 0
     a[b + T_USED] = 0

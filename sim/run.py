@@ -126,9 +126,8 @@ def simulate(
         observe(of)
     if any(service.name for service in sys.services):
         counted["stages"] = stages(execution, *window)
-    judged = verdict.evaluate(scenario, records, counted)
     held = busy.occupied(records, len(sys.workers), window[1].at_ns - window[0].at_ns)
-    judged["bottleneck"] = bottleneck(sys, window, held)
+    judged = verdict.evaluate(scenario, records, counted, busiest=bottleneck(sys, window, held))
     ended = clocks()
     now = datetime.now(UTC)
     meta = {

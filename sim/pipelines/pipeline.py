@@ -8,6 +8,7 @@ import numpy as np
 
 from control.batching import SAMPLES, Rules
 from scenarios import arrivals, profiles
+from scenarios.assignment import range_assignment
 from scenarios.keys import keys_of
 from scenarios.spec import DELIVERY_POLL_NS, Scenario, Serving
 from sim import integers, programs
@@ -163,13 +164,16 @@ class Pipeline:
         return Cache(cache.size_bytes, self.record_bytes(OUTPUT), cache.keys, key)
 
     def collect(self) -> None:
-        """The collector: it reads all of the output topic."""
-        self.consume(
-            ("collector.consumer", "collector.app"),
-            *("collector", "collector", programs.collector(), 0),
-            (0, self.scenario.broker.partitions),
-            OUTPUT,
-        )
+        """The collectors: together they read all of the output topic."""
+        count = self.scenario.workload.collectors
+        for k, own in enumerate(range_assignment(self.scenario.broker.partitions, count)):
+            end = f".{k}" if count > 1 else ""
+            self.consume(
+                (f"collector.consumer{end}", f"collector.app{end}"),
+                *("collector", "collector", programs.collector(), k),
+                own,
+                OUTPUT,
+            )
 
     def system(self) -> System:
         """The system of all that was added; the threads of background work come last."""

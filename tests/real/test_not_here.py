@@ -13,7 +13,7 @@ from real.engines import ENGINES as HERE
 from real.errors import RefusedError
 from real.plan import refuse_elsewhere
 from scenarios.registry import ENGINES
-from scenarios.spec import Broker, Engine, Scenario, Serving
+from scenarios.spec import Broker, Engine, Scenario, Serving, Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +28,7 @@ def test_an_engine_that_only_the_simulator_has(kind: str) -> None:
     ("scenario", "message"),
     [
         (Scenario(serving=Serving("external"), engine=Engine("spark")), "serving.kind: external;"),
+        (Scenario(workload=Workload(collectors=2)), "workload.collectors: 2; real has one collector"),
         (
             Scenario(broker=Broker(client_profile="kafka-java-3")),
             "broker.client: kafka-java-3; real's clients of engine python are",

@@ -151,6 +151,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         records=draw(st.none() | counts),
         backlog_records=0 if engine.kind == "standalone" else draw(st.integers(0, 1000)),
         producers=draw(counts),
+        collectors=1 if engine.kind == "standalone" else draw(counts),
         partitioner=draw(st.sampled_from(["random", "round-robin"])),
         payload=Payload(
             format=draw(st.sampled_from(["json", "binary"])), pad_bytes=draw(counts) if model == "noop" else 0

@@ -28,7 +28,7 @@ from sim.jit import JIT_OFF
 from sim.reference import ReferenceExecution
 from sim.system import System
 from tests.oracle import families as pipelines_of
-from tests.sim import families, pipelines, test_graph
+from tests.sim import families, pipelines, test_graph, test_wide
 
 ROOT = Path(__file__).resolve().parents[2]
 RANDOM_SYSTEMS, CASES_OF_A_FAMILY, GRAPHS, TIED = 90, 2, 12, 12
@@ -138,6 +138,18 @@ BUGS = (
         "a[pr + P_TURN] = i",
     ),
     Bug(
+        "of ready lanes the one that waited least goes first",
+        "loop_kafka",
+        "nearest = min(nearest, away if away >= 0 else away + lanes)",
+        "nearest = away if away >= 0 else away + lanes",
+    ),
+    Bug(
+        "a lane goes to the end of the line with what it keeps",
+        "loop_kafka",
+        "while before != NONE and a[a[G_FIRSTS] + before] > key:",
+        "while before != NONE and a[a[G_FIRSTS] + before] > key + FAR:",
+    ),
+    Bug(
         "a request too many in flight",
         "loop_kafka",
         "room = a[pr + P_FLIGHT] < a[G_MAX_FLIGHT]",
@@ -227,6 +239,7 @@ def systems() -> list[System]:
     found += [system.build(*test_graph.random_case(seed, shared=False, ties=True)) for seed in range(GRAPHS)]
     for number, (_, scenario, calibration) in enumerate(pipelines.CASES[:TIED]):
         found.append(system.build(scenario, pipelines.with_cores(calibration, 1 + number % 2, MS_NS)))
+    found += [test_wide.wide("workload.records=250", *more) for more in test_wide.CASES.values()]
     return found
 
 
