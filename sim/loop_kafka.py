@@ -369,18 +369,24 @@ def link_lane(a: Arena, pr: int, lane: int, key: int) -> None:
 
 
 @compiled
+def comes_after(a: Arena, pr: int, before: int, lane: int) -> None:
+    """The next of a lane's list after `before`; NONE stands for an end of the list."""
+    a[pr + P_OLDEST if before == NONE else a[G_LANES] + before * L_STRIDE + L_AFTER] = lane
+
+
+@compiled
+def comes_before(a: Arena, pr: int, after: int, lane: int) -> None:
+    """The one of a lane's list before `after`; NONE stands for an end of the list."""
+    a[pr + P_NEWEST if after == NONE else a[G_LANES] + after * L_STRIDE + L_BEFORE] = lane
+
+
+@compiled
 def place_between(a: Arena, pr: int, lane: int, before: int, after: int) -> None:
-    """Links a lane between two that follow one another; NONE stands for an end of the list."""
-    a[a[G_LANES] + lane * L_STRIDE + L_BEFORE] = before
-    a[a[G_LANES] + lane * L_STRIDE + L_AFTER] = after
-    if before == NONE:
-        a[pr + P_OLDEST] = lane
-    else:
-        a[a[G_LANES] + before * L_STRIDE + L_AFTER] = lane
-    if after == NONE:
-        a[pr + P_NEWEST] = lane
-    else:
-        a[a[G_LANES] + after * L_STRIDE + L_BEFORE] = lane
+    """Links a lane between two that follow one another."""
+    comes_before(a, pr, lane, before)
+    comes_after(a, pr, lane, after)
+    comes_after(a, pr, before, lane)
+    comes_before(a, pr, after, lane)
 
 
 @compiled
@@ -388,14 +394,8 @@ def unlink_lane(a: Arena, pr: int, lane: int) -> None:
     """A lane leaves those of its producer that hold records."""
     before = a[a[G_LANES] + lane * L_STRIDE + L_BEFORE]
     after = a[a[G_LANES] + lane * L_STRIDE + L_AFTER]
-    if before == NONE:
-        a[pr + P_OLDEST] = after
-    else:
-        a[a[G_LANES] + before * L_STRIDE + L_AFTER] = after
-    if after == NONE:
-        a[pr + P_NEWEST] = before
-    else:
-        a[a[G_LANES] + after * L_STRIDE + L_BEFORE] = before
+    comes_after(a, pr, before, after)
+    comes_before(a, pr, after, before)
 
 
 @compiled

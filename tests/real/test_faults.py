@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +14,7 @@ import pytest
 from analysis.runs import Run, read_run
 from real.session import Session
 from tests.real.conftest import Harness, Make
-from tests.real.test_supervision import gone
+from tests.real.test_supervision import died
 
 S_NS = 1_000_000_000
 LASTS = ("workload.warmup=0 s", "workload.duration=4 s", "workload.drain=90 s", "deadline=170 s")
@@ -110,16 +108,7 @@ def test_a_killed_broker_ends_the_run(harness: Callable[..., Harness], sets: tup
     options = [f"--set={each}" for each in (*sets, "workload.duration=60 s")]
     started = harness("--broker", "kafka", *options)
     started.until_loaded(90)
-    family = started.family()
-    os.kill(started.child("kafka.Kafka"), signal.SIGKILL)
-    _, err = started.popen.communicate(timeout=120)
-    assert started.popen.returncode == 1
-    assert b"broker was killed by signal 9" in err
-    assert gone(family, 5.0) == []
-    (path,) = [p for p in started.runs.iterdir() if not p.name.startswith(".")]
-    found = read_run(path)
-    assert (found.meta["reason"], found.meta["verdict"]) == ("error", "INVALID")
-    assert list(started.temporary.iterdir()) == []
+    died(started, "kafka.Kafka", b"broker", reason="error")
 
 
 def test_a_full_disk_is_told_before_anything_starts(scenario_file: Path, tmp_path: Path) -> None:

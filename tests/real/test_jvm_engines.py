@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ from real.wire import HEADER_KEY, OUTPUT_HEADER, Slots, Work
 from scenarios.spec import Scenario
 from tests.real.checks import sound
 from tests.real.conftest import Harness, Make
-from tests.real.test_supervision import gone
+from tests.real.test_supervision import died, gone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.measures]
 
@@ -85,7 +83,7 @@ def committed(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[dict[in
 
 @pytest.mark.parametrize(
     "sets",
-    [STREAMS, FLINK, UNCHAINED, PEKKO, ALONE],
+    [STREAMS, FLINK, UNCHAINED, PEKKO, pytest.param(ALONE, marks=pytest.mark.slow)],
     ids=["kafka-streams", "flink", "flink-unchained", "pekko", "pekko-alone"],
 )
 def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
@@ -161,17 +159,8 @@ def started_with(harness: Callable[..., Harness], sets: Sets) -> Harness:
 def test_a_killed_jvm_ends_the_run(harness: Callable[..., Harness], sets: Sets) -> None:
     started = started_with(harness, sets)
     until_acknowledged(started)
-    family = started.family()
-    os.kill(started.child(MAIN[sets]), signal.SIGKILL)
-    _, err = started.popen.communicate(timeout=30)
-    assert started.popen.returncode == 1
-    assert b"engine was killed by signal 9" in err
-    assert gone(family, 5.0) == []
-    (path,) = [p for p in started.runs.iterdir() if not p.name.startswith(".")]
-    found = read_run(path)
-    assert (found.meta["reason"], found.meta["verdict"]) == ("worker-died", "INVALID")
+    found = died(started, MAIN[sets], b"engine")
     assert (found.records["acked"] >= 0).any()  # the side files are mapped
-    assert list(started.temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])

@@ -32,6 +32,7 @@ from tests.real.test_model_stream import Asking
 pytestmark = pytest.mark.measures
 
 ENGINES = ("kafka-streams", "flink", "pekko")
+ONE_BY_DEFAULT = [pytest.param(kind, marks=() if kind == "flink" else pytest.mark.slow) for kind in ENGINES]
 #: How each engine comes back from a death: its own way by default, every other one in the slow tests.
 _RESTORES = (
     ("latest", "none"),
@@ -195,7 +196,7 @@ def told_by_http(asking: Asking, told: dict[str, Any]) -> None:
 
 @needs_java
 @pytest.mark.kafka
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("kind", ONE_BY_DEFAULT)
 def test_each_type_has_its_model_and_every_worker_all_of_them(session: Keeping, tmp_path: Path, kind: str) -> None:
     messages = (
         "name: sums, path: sum.onnx, type: wine, at: 0.2 s",
@@ -224,7 +225,7 @@ def test_each_type_has_its_model_and_every_worker_all_of_them(session: Keeping, 
 
 @needs_java
 @pytest.mark.kafka
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("kind", ONE_BY_DEFAULT)
 def test_one_shared_group_leaves_a_worker_without_models(session: Keeping, tmp_path: Path, kind: str) -> None:
     messages = ("name: sums, path: sum.onnx, type: wine, at: 1500 ms",)  # when both have long been members
     asked = scenario(

@@ -198,7 +198,7 @@ def test_a_python_engine_has_a_process_each() -> None:
     assert engine("kafka-streams").shared
     assert engine("flink").shared
     with pytest.raises(RefusedError, match=r"engine\.kind"):
-        engine(replace(Engine(), kind="ray").kind)
+        engine(replace(Engine(), kind="graph").kind)
 
 
 def test_threads_of_one_process_are_told_apart() -> None:

@@ -95,7 +95,9 @@ def test_java_engines_refuse_what_they_cannot_load(make: Make, tmp_path: Path) -
         return str(caught.value)
 
     assert told("model=sleep") == "model.name: sleep; engine kafka-streams has no such model"
-    assert told("serving.runtime=torch") == "serving.runtime: torch; engine kafka-streams has onnx"
+    assert told("serving.runtime=torch") == (
+        "serving.runtime: torch; engine kafka-streams has onnx, pmml, tensorflow, savedmodel, dl4j, nd4j"
+    )
     assert "No such file" in told(f"model.path={tmp_path / 'none.onnx'}")
     engine("kafka-streams").refuse_model(
         make("engine.kind=kafka-streams", f"model.path={own_file(tmp_path / 'o.onnx')}")

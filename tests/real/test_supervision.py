@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs import read_run
+from analysis.runs import Run, read_run
 from real.errors import ChildDiedError, DeadlineError, HarnessError
 from real.processes import Supervisor, stale
 from real.procfs import start_time
@@ -32,6 +32,21 @@ def gone(family: dict[int, str], limit_s: float) -> list[str]:
         if not alive or time.monotonic() > end:
             return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in alive]
         time.sleep(0.02)
+
+
+def died(started: Harness, victim: str, said: bytes, reason: str = "worker-died") -> Run:
+    """The run of a harness one of whose processes is killed: it says who, keeps what was done and leaves nothing."""
+    family = started.family()
+    os.kill(started.child(victim), signal.SIGKILL)
+    _, err = started.popen.communicate(timeout=120)
+    assert started.popen.returncode == 1
+    assert said + b" was killed by signal 9" in err
+    assert gone(family, 5.0) == []
+    (path,) = [p for p in started.runs.iterdir() if not p.name.startswith(".")]
+    found = read_run(path)
+    assert (found.meta["reason"], found.meta["verdict"]) == (reason, "INVALID")
+    assert list(started.temporary.iterdir()) == []
+    return found
 
 
 def zombie(pid: int) -> bool:
@@ -79,17 +94,9 @@ def test_a_harness_killed_while_it_starts_leaves_nothing(harness: Start) -> None
 def test_a_killed_worker_ends_the_run(harness: Start) -> None:
     started = harness("--set", "workload.duration=60 s")
     started.until_loaded()
-    os.kill(started.child("real.engines.python"), signal.SIGKILL)
-    _, err = started.popen.communicate(timeout=30)
-    assert started.popen.returncode == 1
-    assert b"worker.0 was killed by signal 9" in err
-    (path,) = [p for p in started.runs.iterdir() if not p.name.startswith(".")]
-    found = read_run(path)
-    assert (found.meta["reason"], found.meta["verdict"]) == ("worker-died", "INVALID")
+    found = died(started, "real.engines.python", b"worker.0")
     assert found.meta["accounting"]["scored"] > 0
-    records = found.records  # the dead worker's side file is there: it is mapped, not buffered
-    assert (records["acked"] >= 0).any()
-    assert list(started.temporary.iterdir()) == []
+    assert (found.records["acked"] >= 0).any()  # the dead worker's side file is there: it is mapped, not buffered
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
