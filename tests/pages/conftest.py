@@ -47,7 +47,6 @@ class Watched:
         self.context = browser.new_context(
             color_scheme="dark" if dark else "light",
             viewport={"width": width, "height": 1000},
-            locale="en-US",
             accept_downloads=True,
         )
         if origin:
