@@ -29,7 +29,7 @@ from real.servers.protocols.base import Address
 from real.servers.scorer import told
 from real.servers.weir import Own
 from scenarios.spec import Model
-from tests.real.test_servers_clients import Manner, echo, hang, ok, planted, request, says, trickle
+from tests.real.test_servers_clients import WRONG, Manner, echo, hang, ok, planted, request, says
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 FFNN = Model("ffnn")
@@ -173,22 +173,7 @@ def test_paths_are_the_protocols(jvm: Jvm) -> None:
     assert seen == [b"/m", b"/predictions/m", b"/v2/models/m/infer", b"/v1/models/m:predict"]
 
 
-@pytest.mark.parametrize(
-    ("manner", "kind"),
-    [
-        (hang, "timeout"),
-        (trickle, "timeout"),
-        (says(b""), "connection"),
-        (says(b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\nshort"), "connection"),
-        (says(b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"), "server"),
-        (says(b"HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n"), "server"),
-        (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "answer"),
-        (says(b"HTTP/1.1 abc\r\n\r\n"), "answer"),
-        (says(ok(b"12345")), "answer"),
-        (says(ok(b"1234")), "answer"),
-        (says(ok(b"")), "answer"),
-    ],
-)
+@pytest.mark.parametrize(("manner", "kind"), WRONG)
 def test_a_call_that_goes_wrong_says_how(jvm: Jvm, manner: Manner, kind: str) -> None:
     with planted(manner) as address:
         found = jvm.ask(address, timeout_s=0.3 if kind == "timeout" else 30.0)

@@ -81,6 +81,18 @@ def committed(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[dict[in
     return found
 
 
+def answer_as_the_model(answers: dict[int, bytes], scenario: Scenario, count: int) -> None:
+    """Every record's output holds its input and what the model says of it."""
+    pool = [parse_input("json", data) for data in payload_pool(scenario)]
+    expected = reference("ffnn", scenario.workload.seed, np.concatenate([each.values for each in pool]))
+    assert len(answers) == count
+    for sequence, data in answers.items():
+        output, i = decode_output("json", data), sequence % len(pool)
+        assert np.array_equal(output.values, pool[i].values)
+        assert output.prediction is not None
+        assert np.abs(output.prediction[0] - expected[i]).max() < 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize(
     "sets",
     [STREAMS, FLINK, UNCHAINED, PEKKO, pytest.param(ALONE, marks=pytest.mark.slow)],
@@ -111,14 +123,7 @@ def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
             assert min(worker[key] for key in ("producer_cpu_ns", "fetch_requests", "produce_requests", "polls")) > 0
     assert counters["engine"]["cpu_ns"] > 0
     assert meta["metrics"]["cpu_us_per_record_engine"] > 0
-    pool = [parse_input("json", data) for data in payload_pool(scenario)]
-    expected = reference("ffnn", scenario.workload.seed, np.concatenate([each.values for each in pool]))
-    assert len(answers()) == 1200
-    for sequence, data in answers().items():
-        output, i = decode_output("json", data), sequence % len(pool)
-        assert np.array_equal(output.values, pool[i].values)
-        assert output.prediction is not None
-        assert np.abs(output.prediction[0] - expected[i]).max() < 1e-4 * np.abs(expected).max()
+    answer_as_the_model(answers(), scenario, 1200)
 
 
 @pytest.mark.parametrize("sets", [STREAMS, FLINK, PEKKO], ids=["kafka-streams", "flink", "pekko"])

@@ -119,6 +119,22 @@ def says(what: bytes) -> Manner:
     return manner
 
 
+#: What a server may do wrong over HTTP, and the kind of error that a caller makes of it.
+WRONG: list[tuple[Manner, str]] = [
+    (hang, "timeout"),
+    (trickle, "timeout"),
+    (says(b""), "connection"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\nshort"), "connection"),
+    (says(b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"), "server"),
+    (says(b"HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n"), "server"),
+    (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "answer"),
+    (says(b"HTTP/1.1 abc\r\n\r\n"), "answer"),
+    (says(ok(b"12345")), "answer"),
+    (says(ok(b"1234")), "answer"),
+    (says(ok(b"")), "answer"),
+]
+
+
 def kind_of(address: Address, timeout_s: float = 30.0) -> str:
     caller = client(address)
     try:
@@ -129,23 +145,7 @@ def kind_of(address: Address, timeout_s: float = 30.0) -> str:
         caller.close()
 
 
-@pytest.mark.parametrize(
-    ("manner", "kind"),
-    [
-        (hang, "timeout"),
-        (trickle, "timeout"),
-        (says(b""), "connection"),
-        (says(b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\nshort"), "connection"),
-        (says(b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"), "server"),
-        (says(b"HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n"), "server"),
-        (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "answer"),
-        (says(b"HTTP/1.1 abc\r\n\r\n"), "answer"),
-        (says(b"x" * 70_000), "answer"),
-        (says(ok(b"12345")), "answer"),
-        (says(ok(b"1234")), "answer"),
-        (says(ok(b"")), "answer"),
-    ],
-)
+@pytest.mark.parametrize(("manner", "kind"), [*WRONG, (says(b"x" * 70_000), "answer")])
 def test_a_call_that_goes_wrong_says_how(manner: Manner, kind: str) -> None:
     with planted(manner) as address:
         assert kind_of(address, 0.3 if kind == "timeout" else 30.0) == kind

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from analysis.runs import Run, read_run
-from models.payload import decode_output, parse_input, payload_pool
-from models.zoo import reference
+from models.payload import decode_output
 from real.brokers.jars import java
 from real.engines import engine
 from real.engines.jvm import JvmEngine, module
@@ -23,7 +21,7 @@ from scenarios.spec import Scenario
 from sim.library import simulate
 from tests.real.checks import sound
 from tests.real.conftest import Harness, Make
-from tests.real.test_jvm_engines import committed, outputs, until_acknowledged
+from tests.real.test_jvm_engines import answer_as_the_model, committed, outputs, until_acknowledged
 from tests.real.test_supervision import died, gone
 
 SPARK = ("engine.kind=spark", "broker.kind=kafka", "workload.drain=60 s", "deadline=300 s")
@@ -66,14 +64,7 @@ def test_a_paced_run_is_whole_and_its_answers_are_the_model_s(
     whole(run, parallelism=parallelism)
     as_simulated(run, scenario)
     assert sum(positions[0].values()) == 1200
-    pool = [parse_input("json", data) for data in payload_pool(scenario)]
-    expected = reference("ffnn", scenario.workload.seed, np.concatenate([each.values for each in pool]))
-    assert len(answers()) == 1200
-    for sequence, data in answers().items():
-        output, i = decode_output("json", data), sequence % len(pool)
-        assert np.array_equal(output.values, pool[i].values)
-        assert output.prediction is not None
-        assert np.abs(output.prediction[0] - expected[i]).max() < 1e-4 * np.abs(expected).max()
+    answer_as_the_model(answers(), scenario, 1200)
 
 
 @pytest.mark.kafka
